@@ -1,0 +1,1 @@
+"""What runs the models: in this process, or in TorchServe."""

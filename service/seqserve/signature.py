@@ -1,0 +1,136 @@
+"""What a model takes and gives: the content of an archive's signature.json.
+
+Shapes here are shapes of one example; the batch is the -1 in front of `input.shape` and
+`output.shape`. Source of the words: Open Inference Protocol v2, model metadata.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seqserve.errors import ArchiveInvalid
+
+SCHEMA_VERSION = 1
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z"
+VERSION_PATTERN = r"^[1-9][0-9]{0,17}\Z"
+
+Layout = Literal["flat", "HW", "CHW", "HWC"]
+Dimension = Annotated[int, Field(ge=1, le=2**31)]
+
+
+class Tolerance(NamedTuple):
+    """Two answers agree when |Δ| ≤ absolute + relative·|expected|."""
+
+    absolute: float
+    relative: float
+
+
+CPU_TOLERANCE = Tolerance(absolute=1e-5, relative=1e-5)
+CUDA_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
+
+
+class ImageSize(NamedTuple):
+    """Pixels of the image that a model takes; channels is 1 (L) or 3 (RGB)."""
+
+    height: int
+    width: int
+    channels: int
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TensorSpec(_Frozen):
+    """One input or output: OIP datatype, shape with -1 for the batch."""
+
+    name: str = Field(min_length=1, max_length=128)
+    datatype: Literal["FP32"]
+    shape: list[int] = Field(min_length=1, max_length=8)
+
+    @model_validator(mode="after")
+    def _batch_first(self) -> Self:
+        if self.shape[0] != -1 or any(not 1 <= size <= 2**31 for size in self.shape[1:]):
+            raise ValueError(f"shape {self.shape} of {self.name} must be -1 and then sizes of at least 1")
+        return self
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The shape without the batch."""
+        return tuple(self.shape[1:])
+
+
+class ExampleShape(_Frozen):
+    """A shape of one example that callers may send, and how its axes are meant."""
+
+    shape: list[Dimension] = Field(max_length=7)
+    layout: Layout
+
+
+class Signature(_Frozen):
+    """signature.json, checked. Raises ArchiveInvalid through `parse`."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str = Field(pattern=VERSION_PATTERN)
+    platform: Literal["pytorch_torchscript"]
+    task: Literal["classification", "regression"]
+    input: TensorSpec
+    output: TensorSpec
+    example_shapes: list[ExampleShape] = Field(min_length=1)
+    minimum: float | None = None
+    maximum: float | None = None
+    labels: list[str] = Field(default_factory=list)
+    max_batch_size: int = Field(ge=1, le=65536)
+    training: dict[str, Any] = Field(default_factory=dict)
+    tolerance: dict[Literal["cpu", "cuda"], dict[Literal["absolute", "relative"], float]] = Field(
+        default_factory=dict
+    )
+
+    @classmethod
+    def parse(cls, document: bytes) -> Signature:
+        """signature.json from its bytes. Raises ArchiveInvalid that names the first wrong field."""
+        try:
+            return cls.model_validate_json(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "document"
+            raise ArchiveInvalid(f"signature.json: {field}: {first['msg']}") from error
+
+    @model_validator(mode="after")
+    def _one_element_count(self) -> Self:
+        accepted = [tuple(example.shape) for example in self.example_shapes]
+        if len(set(accepted)) != len(accepted):
+            raise ValueError(f"example shapes are listed twice: {accepted}")
+        wrong = [shape for shape in accepted if math.prod(shape) != self.elements]
+        if wrong:
+            raise ValueError(f"example shape {list(wrong[0])} has not the input's {self.elements} elements")
+        if self.labels and self.output.shape[1:] != [len(self.labels)]:
+            raise ValueError(f"{len(self.labels)} labels for an output of shape {self.output.shape}")
+        return self
+
+    @cached_property
+    def elements(self) -> int:
+        """Numbers in one example."""
+        return math.prod(self.input.example_shape)
+
+    @cached_property
+    def layouts(self) -> dict[tuple[int, ...], Layout]:
+        """Accepted example shape → its layout."""
+        return {tuple(example.shape): example.layout for example in self.example_shapes}
+
+    @cached_property
+    def image_size(self) -> ImageSize | None:
+        """The image that the model takes, or None for a model that takes no images."""
+        for shape, layout in self.layouts.items():
+            if layout == "HW":
+                return ImageSize(shape[0], shape[1], 1)
+            if layout == "CHW":
+                return ImageSize(shape[1], shape[2], shape[0])
+            if layout == "HWC":
+                return ImageSize(*shape)
+        return None
