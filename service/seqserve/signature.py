@@ -42,7 +42,8 @@ class ImageSize(NamedTuple):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # The patterns end in \Z, which only Python's own engine knows.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="python-re")
 
 
 class TensorSpec(_Frozen):
@@ -82,8 +83,8 @@ class Signature(_Frozen):
     input: TensorSpec
     output: TensorSpec
     example_shapes: list[ExampleShape] = Field(min_length=1)
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | None = Field(default=None, allow_inf_nan=False)
+    maximum: float | None = Field(default=None, allow_inf_nan=False)
     labels: list[str] = Field(default_factory=list)
     max_batch_size: int = Field(ge=1, le=65536)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -113,6 +114,19 @@ class Signature(_Frozen):
             raise ValueError(f"{len(self.labels)} labels for an output of shape {self.output.shape}")
         return self
 
+    @model_validator(mode="after")
+    def _one_image(self) -> Self:
+        sizes = {size for size in map(_image_size, self.example_shapes) if size}
+        if len(sizes) > 1:
+            raise ValueError(f"example shapes describe different images: {sorted(sizes)}")
+        channels = next((size.channels for size in sizes), 1)
+        if channels not in (1, 3):
+            raise ValueError(f"images have {channels} channels; accepted: 1 (grey) or 3 (RGB)")
+        # Flat rows of several channels could be in either order, and a wrong guess would go unnoticed.
+        if channels > 1 and self.layouts.get(self.input.example_shape) not in ("CHW", "HWC"):
+            raise ValueError("images of several channels need the input's own shape listed as CHW or HWC")
+        return self
+
     @cached_property
     def elements(self) -> int:
         """Numbers in one example."""
@@ -126,11 +140,14 @@ class Signature(_Frozen):
     @cached_property
     def image_size(self) -> ImageSize | None:
         """The image that the model takes, or None for a model that takes no images."""
-        for shape, layout in self.layouts.items():
-            if layout == "HW":
-                return ImageSize(shape[0], shape[1], 1)
-            if layout == "CHW":
-                return ImageSize(shape[1], shape[2], shape[0])
-            if layout == "HWC":
-                return ImageSize(*shape)
+        return next((size for size in map(_image_size, self.example_shapes) if size), None)
+
+
+def _image_size(example: ExampleShape) -> ImageSize | None:
+    """The picture that an example shape means. Raises ValueError where the layout has other axes."""
+    if example.layout == "flat":
         return None
+    if len(example.shape) != len(example.layout):
+        raise ValueError(f"example shape {example.shape} cannot be {example.layout}")
+    sizes = dict(zip(example.layout, example.shape, strict=True))
+    return ImageSize(height=sizes["H"], width=sizes["W"], channels=sizes.get("C", 1))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from seqserve.archive import Archive
+from seqserve.tensors import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
+__all__ = ["Engine", "FloatArray", "LoadedModel"]
 
 
 class LoadedModel(Protocol):

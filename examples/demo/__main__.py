@@ -1,0 +1,66 @@
+"""Train, serve and ask over every path; the paths must agree, and the metrics must count right."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from examples.demo.agreement import Disagreement, check_agreement, check_request_count, show_answers
+from examples.demo.command import run, start_gateway
+from examples.demo.digits import PixelArray, draw, held_out_digits
+from examples.demo.paths import (
+    Answers,
+    ask_own_api,
+    ask_torchserve_over_http,
+    ask_with_raw_tensors,
+)
+
+MODEL = "digit_mlp"
+
+
+def main() -> int:
+    """Run the demo; 0 when everything agrees."""
+    started = time.monotonic()
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="seqserve-demo-") as folder:
+        store = Path(folder) / "model-store"
+        run("build", MODEL, "--output", str(store))
+        digits = held_out_digits(5)
+        draw(console, digits)
+        try:
+            answers = ask_every_path(console, store, digits.images)
+            show_answers(console, answers, digits.labels)
+            check_agreement(answers)
+        except Disagreement as error:
+            console.print(f"[red]the demo failed:[/] {error}")
+            return 1
+    console.print(f"All paths agree; done in {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+def ask_every_path(console: Console, store: Path, images: PixelArray) -> dict[str, Answers]:
+    """The same digits over gRPC, over our own API, over TorchServe's HTTP, and through both."""
+    answers = {}
+    console.print("\nstarting the gateway with the embedded engine, and a TorchServe beside it …")
+    with start_gateway(store, "--with-torchserve") as gateway:
+        console.print(
+            f"gateway: gRPC {gateway.grpc}, metrics {gateway.http}; TorchServe: {gateway.torchserve}"
+        )
+        answers["(a) OIP, raw tensor"] = ask_with_raw_tensors(gateway, MODEL, images)
+        answers["(b) own API, PNGs"] = ask_own_api(gateway, MODEL, images)
+        answers["(c) TorchServe, JSON"] = ask_torchserve_over_http(gateway, MODEL, images)
+        check_request_count(console, gateway, MODEL, sent=2)
+    console.print("starting the gateway again, in front of TorchServe …")
+    with start_gateway(store, "--engine", "torchserve") as gateway:
+        console.print(f"gRPC {gateway.grpc}, metrics {gateway.http}")
+        answers["(d) OIP to TorchServe"] = ask_with_raw_tensors(gateway, MODEL, images)
+        check_request_count(console, gateway, MODEL, sent=1)
+    return answers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Everything that can stop a build, as one tree; each says what happened and what to do about it.
+
+BuildError
+├── UnknownModel        no model of that name in the zoo
+├── UnknownDataset      the model has no recipe for that data set
+├── DatasetMissing      the files of a data set are not where they should be
+├── DatasetBroken       a file is not what its name and header promise
+├── DeviceUnavailable   this machine has no such device
+├── SettingInvalid      a seed, a number of epochs or a version that cannot be used
+├── ModelInvalid        the module is not what its definition says
+├── TrainingDiverged    the loss is no number any more
+├── ExportFailed        TorchScript could not be made of the module
+│   └── ExportDiffers   TorchScript and the module give different answers
+├── ArchiverFailed      torch-model-archiver gave no archive
+├── VersionExists       versions are immutable, and that one is there
+└── StoreUnwritable     the archive cannot be written where it should go
+"""
+
+from __future__ import annotations
+
+
+class BuildError(Exception):
+    """Root of the tree; `hint` says what to do about it and may be empty."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(message)
+
+
+class UnknownModel(BuildError):
+    """No model of that name in the zoo."""
+
+
+class UnknownDataset(BuildError):
+    """The model has no recipe for that data set."""
+
+
+class DatasetMissing(BuildError):
+    """The files of a data set are not where they should be."""
+
+
+class DatasetBroken(BuildError):
+    """A file is not what its name and header promise."""
+
+
+class DeviceUnavailable(BuildError):
+    """There is no such device on this machine."""
+
+
+class SettingInvalid(BuildError):
+    """A setting of the build has a value that cannot be used."""
+
+
+class ModelInvalid(BuildError):
+    """The module is not what its definition says."""
+
+
+class TrainingDiverged(BuildError):
+    """The loss is no finite number any more."""
+
+
+class ExportFailed(BuildError):
+    """TorchScript could not be made of the module."""
+
+
+class ExportDiffers(ExportFailed):
+    """TorchScript and the module give different answers."""
+
+
+class ArchiverFailed(BuildError):
+    """torch-model-archiver gave no archive."""
+
+
+class VersionExists(BuildError):
+    """Versions are immutable, and that one is there."""
+
+
+class StoreUnwritable(BuildError):
+    """The archive cannot be written where it should go."""

@@ -1,0 +1,468 @@
+"""The TorchServe handler inside every archive: decode each row, run the good ones together, answer each.
+
+It travels alone, so it imports nothing but the standard library, numpy, torch and, once an image
+arrives, PIL. A row with the keys `data`, `shape` and `datatype` comes from the gateway and is answered
+in bytes: a status (0 rows follow, 1 refused, 2 failed inside) and FP32 little-endian rows or UTF-8 text.
+Any other row comes over HTTP, is read by its Content-Type and answered as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+LOG = logging.getLogger(__name__)
+THREADS_VARIABLE = "SEQSERVE_TORCHSERVE_THREADS"
+MAX_RANK = 8
+MAX_ELEMENTS = 2**63 - 1
+CAME_CHARACTERS = 64
+INTERNAL_TEXT = "the model failed on this request; the server's log says why"
+INTERNAL_STATUS = 500
+SHAPE_PATTERN = re.compile(r" *-?[0-9]{1,19} *(, *-?[0-9]{1,19} *)*")
+IMAGE_FORMATS = ("PNG", "JPEG")
+IMAGE_MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+CONTENT_TYPES = ("application/json", "image/png", "image/jpeg", "application/octet-stream")
+GATEWAY_KEYS = ("data", "shape", "datatype")
+IMAGE_DATATYPES = ("FP32", "FP16", "BF16", "UINT8")
+NUMBER_DATATYPES = (*IMAGE_DATATYPES, "INT8", "INT16", "UINT16")
+# BF16 is read as its bits: they are the upper half of the FP32 number.
+STORED = dict(zip(NUMBER_DATATYPES, ("<f4", "<f2", "<u2", "u1", "i1", "<i2", "<u2"), strict=True))
+JSON_ACCEPTED = 'lists of numbers, equally long at each level, alone or as {"instances": ...}'
+
+Values = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+Content = bytes | bytearray
+Shape = tuple[int, ...]
+Document = dict[str, Any]
+Result = TypeVar("Result")
+
+
+class Refused(Exception):
+    """A row without an answer: a stable reason, a text for its sender, the HTTP status (500: our fault)."""
+
+    def __init__(self, reason: str, text: str, status: int = 400) -> None:
+        self.reason, self.text, self.status = reason, text, status
+        super().__init__(f"{reason}: {text}")
+
+
+def refusal(reason: str, signature: Document, came: object, accepted: str, status: int = 400) -> Refused:
+    """Name the input, what came (escaped, at most 64 characters) and what would be accepted."""
+    text = str(came).encode("unicode_escape").decode("ascii")
+    text = text if len(text) <= CAME_CHARACTERS else f"{text[: CAME_CHARACTERS - 3]}..."
+    return Refused(reason, f"{signature['input']['name']}: {text}; accepted: {accepted}", status)
+
+
+def attempt(step: Callable[[], Result]) -> Result | Refused:
+    """Give the step's result or its refusal; anything unexpected goes to the log and becomes a fixed text."""
+    try:
+        return step()
+    except Refused as refused:
+        return refused
+    except Exception:
+        LOG.exception("a row failed")
+        return Refused("INTERNAL", INTERNAL_TEXT, INTERNAL_STATUS)
+
+
+# ---- tensors: bytes, datatype and shape to rows ----
+
+
+def decode(content: Content, datatype: str, shape: Shape, signature: Document) -> Values:
+    """Rows [n, *example] FP32 in the model's own example shape. Raises Refused at the first failed check."""
+    check_datatype(datatype, signature)
+    check_dimensions(shape, signature)
+    example = accepted_example(shape, signature)
+    check_length(len(content), datatype, shape, signature)
+    values = read_numbers(content, datatype)
+    if datatype == "UINT8" and takes_images(signature):
+        values = values / np.float32(255)
+    check_values(values, shape, signature)
+    return to_own_shape(values.reshape(-1, *example["shape"]), example["layout"], signature)
+
+
+def takes_images(signature: Document) -> bool:
+    """Whether some accepted shape has a height and a width."""
+    return any(example["layout"] != "flat" for example in signature["example_shapes"])
+
+
+def check_datatype(datatype: str, signature: Document) -> None:
+    """Image models take intensities and pixels, others also numbers by value."""
+    accepted = IMAGE_DATATYPES if takes_images(signature) else NUMBER_DATATYPES
+    if datatype not in accepted:
+        raise refusal("DATATYPE_NOT_ACCEPTED", signature, datatype or "no datatype", ", ".join(accepted))
+
+
+def check_dimensions(shape: Shape, signature: Document) -> None:
+    """Rank 1 to 8, every dimension at least 1, a product within int64."""
+    if not 1 <= len(shape) <= MAX_RANK:
+        raise refusal("RANK_NOT_ACCEPTED", signature, written(shape), f"1 to {MAX_RANK} dimensions")
+    if min(shape) < 1:
+        raise refusal("DIMENSION_NOT_POSITIVE", signature, written(shape), "dimensions of at least 1")
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise refusal("SHAPE_OVERFLOW", signature, written(shape), "a number of elements within 64 bits")
+
+
+def accepted_example(shape: Shape, signature: Document) -> Document:
+    """Find the example shape that this is a batch of, or else is itself. Element counts never decide."""
+    accepted = {tuple(example["shape"]): example for example in signature["example_shapes"]}
+    found: Document | None = accepted.get(shape[1:], accepted.get(shape))
+    if found is None:
+        forms = ", ".join(written(form) for one in accepted for form in (("n", *one), one) if form)
+        raise refusal("SHAPE_NOT_ACCEPTED", signature, written(shape), forms)
+    return found
+
+
+def check_length(length_bytes: int, datatype: str, shape: Shape, signature: Document) -> None:
+    """Exactly as many bytes as datatype and shape say."""
+    expected = math.prod(shape) * np.dtype(STORED[datatype]).itemsize
+    if length_bytes != expected:
+        accepted = f"{expected} bytes for {datatype} {written(shape)}"
+        raise refusal("BYTE_LENGTH_MISMATCH", signature, f"{length_bytes} bytes", accepted)
+
+
+def read_numbers(content: Content, datatype: str) -> Values:
+    """Little-endian numbers as FP32; every accepted datatype fits exactly."""
+    stored = np.frombuffer(content, STORED[datatype])
+    if datatype == "BF16":
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.astype(np.float32)
+
+
+def check_values(values: Values, shape: Shape, signature: Document) -> None:
+    """Finite, and within the signature's range where it has one."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise refusal("NOT_FINITE", signature, at_first(values, ~finite, shape), "finite numbers")
+    minimum, maximum = signature.get("minimum"), signature.get("maximum")
+    outside = np.zeros(values.shape, np.bool_)
+    if minimum is not None:
+        outside |= values < minimum
+    if maximum is not None:
+        outside |= values > maximum
+    if outside.any():
+        raise refusal("OUT_OF_RANGE", signature, at_first(values, outside, shape), range_text(signature))
+
+
+def range_text(signature: Document) -> str:
+    """`0 to 1`, `at least 0` or `at most 1`; on images with the likely slip."""
+    minimum, maximum = signature.get("minimum"), signature.get("maximum")
+    if maximum is None:
+        return f"at least {minimum:g}"
+    if minimum is None:
+        return f"at most {maximum:g}"
+    hint = "; did you send 0 to 255? use UINT8" if takes_images(signature) else ""
+    return f"{minimum:g} to {maximum:g}{hint}"
+
+
+def at_first(values: Values, wrong: npt.NDArray[np.bool_], shape: Shape) -> str:
+    """`3.7 at [0,12,4]`: the first wrong value and where the sender finds it."""
+    first = int(np.argmax(wrong))
+    position = tuple(int(axis) for axis in np.unravel_index(first, shape))
+    return f"{str(values[first]).removesuffix('.0')} at {written(position)}"
+
+
+def to_own_shape(rows: Values, layout: str, signature: Document) -> Values:
+    """Rows in the model's own example shape; only between CHW and HWC do axes change places."""
+    own = tuple(signature["input"]["shape"][1:])
+    own_layout = {tuple(one["shape"]): one["layout"] for one in signature["example_shapes"]}.get(own)
+    if layout == "HWC" and own_layout == "CHW":
+        rows = rows.transpose(0, 3, 1, 2)
+    elif layout == "CHW" and own_layout == "HWC":
+        rows = rows.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(rows).reshape(-1, *own)
+
+
+def written(shape: tuple[object, ...]) -> str:
+    """`[2,28,28]`."""
+    return f"[{','.join(str(size) for size in shape)}]"
+
+
+# ---- what arrives over HTTP: JSON, images, raw tensors ----
+
+
+def decode_json(content: object, signature: Document) -> Values:
+    """Decode nested lists of numbers, alone or under `instances`; the nesting is the shape of an FP32 tensor.
+
+    TorchServe hands over a JSON body that it could parse as the parsed value, any other as its bytes.
+    """
+    try:
+        document = json.loads(content) if isinstance(content, bytes | bytearray) else content
+    except (ValueError, RecursionError):
+        raise refusal("JSON_MALFORMED", signature, "no readable JSON", JSON_ACCEPTED) from None
+    if isinstance(document, dict):
+        document = document.get("instances")
+    shape, numbers = unnest(document, signature)
+    try:
+        with np.errstate(over="ignore"):  # beyond FP32 becomes infinite and is refused as such
+            tensor = np.array(numbers, np.float64).astype("<f4")
+    except OverflowError:
+        raise refusal("NOT_FINITE", signature, "a number beyond FP64", "finite numbers") from None
+    return decode(tensor.tobytes(), "FP32", shape, signature)
+
+
+def unnest(document: object, signature: Document) -> tuple[Shape, list[Any]]:
+    """Shape and numbers of nested lists, level by level. Raises Refused for ragged lists or other values."""
+    shape: list[int] = []
+    level: list[Any] = [document]
+    while level and isinstance(level[0], list):
+        lengths = {len(item) if isinstance(item, list) else -1 for item in level}
+        if len(lengths) > 1:
+            raise refusal("JSON_RAGGED", signature, f"uneven lists at depth {len(shape) + 1}", JSON_ACCEPTED)
+        shape.append(len(level[0]))
+        if len(shape) > MAX_RANK:
+            break
+        level = list(chain.from_iterable(level))
+    check_dimensions(tuple(shape), signature)
+    wrong = {type(item).__name__ for item in level if type(item) not in (int, float)}
+    if wrong:
+        raise refusal("JSON_NOT_NUMBERS", signature, ", ".join(sorted(wrong)), JSON_ACCEPTED)
+    return tuple(shape), level
+
+
+def decode_raw(content: Content, headers: dict[str, str], signature: Document) -> Values:
+    """Bytes of a tensor whose shape and datatype stand in the headers."""
+    text, datatype = headers.get("x-tensor-shape", ""), headers.get("x-tensor-datatype", "")
+    if re.fullmatch(SHAPE_PATTERN, text) is None:
+        raise refusal("SHAPE_NOT_ACCEPTED", signature, f"X-Tensor-Shape {text!r}", "sizes like 5,28,28")
+    return decode(content, datatype, tuple(int(size) for size in text.split(",")), signature)
+
+
+def decode_image(content: Content, signature: Document) -> Values:
+    """One PNG or JPEG, exactly of the model's size, as one row. Raises Refused."""
+    if not takes_images(signature):
+        raise refusal("DATATYPE_NOT_ACCEPTED", signature, "an image", ", ".join(NUMBER_DATATYPES))
+    if not content.startswith(IMAGE_MAGICS):
+        raise refusal("IMAGE_FORMAT", signature, f"{len(content)} bytes of another kind", "PNG or JPEG")
+    height, width, channels = image_size(signature)
+    check_image_header(content, (width, height), signature)
+    try:
+        pixels = read_pixels(content, "L" if channels == 1 else "RGB")
+    except Exception:  # noqa: BLE001  # PIL's decoders raise what they like on damaged files
+        raise refusal("IMAGE_BROKEN", signature, "a damaged image", "a whole PNG or JPEG") from None
+    values = pixels.astype(np.float32) / np.float32(255)
+    return to_own_shape(values.reshape(1, height, width, channels), "HWC", signature)
+
+
+def image_size(signature: Document) -> Shape:
+    """Height, width and channels of the model's images."""
+    example = next(one for one in signature["example_shapes"] if one["layout"] != "flat")
+    size = tuple(example["shape"])
+    return {"HW": (*size, 1), "CHW": (*size[1:], size[0]), "HWC": size}[example["layout"]]
+
+
+def check_image_header(content: Content, size: tuple[int, int], signature: Document) -> None:
+    """Width, height and kind of pixels, before anything is decoded."""
+    from PIL import Image  # noqa: PLC0415  # only where an image arrives
+
+    accepted = f"{size[0]}x{size[1]} pixels"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise refusal("IMAGE_SIZE", signature, "far more pixels", accepted) from None
+    except Exception:  # noqa: BLE001  # as above
+        raise refusal("IMAGE_BROKEN", signature, "a damaged image", "a whole PNG or JPEG") from None
+    if image.size != size:
+        raise refusal("IMAGE_SIZE", signature, f"{image.width}x{image.height} pixels", accepted)
+    if image.mode == "CMYK" or (image.mode.startswith("I") and image.has_transparency_data):
+        raise refusal("IMAGE_FORMAT", signature, f"{image.mode} pixels", "grey or RGB, 8 bits with alpha")
+
+
+def read_pixels(content: Content, mode: str) -> Pixels:
+    """Pixels of a whole image in mode L or RGB, alpha over black. Raises whatever PIL raises."""
+    from PIL import Image  # noqa: PLC0415  # only where an image arrives
+
+    Image.open(io.BytesIO(content), formats=IMAGE_FORMATS).verify()  # a PNG's chunks, to the last
+    image: Image.Image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+    if image.format == "JPEG" and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN):
+        raise ValueError("no end behind the last scan: the decoder would fill up what is missing")
+    if image.mode.startswith("I"):  # 16-bit grey: convert() would cut off at 255, the upper 8 bits count
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return np.asarray(image.convert(mode))
+
+
+# ---- rows as TorchServe hands them over, and their replies ----
+
+
+def is_gateway(row: Document) -> bool:
+    """Whether a row has the gateway's keys, each with bytes; text under these names is an HTTP form."""
+    return all(isinstance(row.get(key), bytes | bytearray) for key in GATEWAY_KEYS)
+
+
+def decode_gateway(row: Document, signature: Document) -> Values:
+    """Decode a row of the gateway: raw content, int64 little-endian sizes, an ASCII datatype."""
+    content, sizes, datatype = (bytes(row[key]) for key in GATEWAY_KEYS)
+    if len(sizes) % 8:
+        raise refusal("RANK_NOT_ACCEPTED", signature, f"{len(sizes)} bytes of shape", "8 for each dimension")
+    shape = tuple(np.frombuffer(sizes, "<i8").tolist())
+    return decode(content, datatype.decode("ascii", "backslashreplace"), shape, signature)
+
+
+def decode_http(row: Document, headers: dict[str, str], signature: Document) -> Values:
+    """Decode a row of an HTTP caller, by its Content-Type alone."""
+    content = row.get("body", b"")
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return decode_json(content, signature)
+    if kind in ("image/png", "image/jpeg"):
+        return decode_image(content, signature)
+    if kind == "application/octet-stream":
+        return decode_raw(content, headers, signature)
+    came = kind or "no Content-Type"
+    raise refusal("CONTENT_TYPE_NOT_ACCEPTED", signature, came, ", ".join(CONTENT_TYPES), status=415)
+
+
+def gateway_body(outcome: Values | Refused) -> bytes:
+    """Status byte, then rows or text; TorchServe's gRPC would turn an HTTP status into OK."""
+    if not isinstance(outcome, Refused):
+        return b"\0" + outcome.astype("<f4").tobytes()
+    if outcome.status == INTERNAL_STATUS:
+        return b"\2" + outcome.text.encode()
+    return b"\1" + f"{outcome.reason}: {outcome.text}".encode()
+
+
+def predictions_body(outputs: Values, signature: Document) -> bytes:
+    """JSON with one prediction an example. Raises ValueError where an output is not finite."""
+    rows = outputs.reshape(len(outputs), -1)
+    predictions: list[Any] = rows.tolist()
+    if signature["task"] == "classification":
+        predictions = [classified(row, signature.get("labels")) for row in rows]
+    document = {
+        "model_name": signature["name"],
+        "model_version": signature["version"],
+        "predictions": predictions,
+    }
+    return json.dumps(document, allow_nan=False).encode()
+
+
+def classified(probabilities: Values, labels: list[str] | None) -> Document:
+    """Winning class, ties to the lower index, and all probabilities; the label where there is one."""
+    index = int(np.argmax(probabilities))
+    listed = probabilities.tolist()
+    named = {"label": labels[index]} if labels else {}
+    return {**named, "index": index, "probability": listed[index], "probabilities": listed}
+
+
+# ---- the model and TorchServe's two calls ----
+
+
+class Handler:
+    """One loaded archive in one worker."""
+
+    def initialize(self, context: Any) -> None:
+        """Load signature and model from `model_dir`. Raises RuntimeError where a member is not as packed."""
+        torch.set_num_threads(int(os.environ.get(THREADS_VARIABLE, "1")))
+        folder, gpu_id = (context.system_properties.get(key) for key in ("model_dir", "gpu_id"))
+        on_gpu = gpu_id is not None and torch.cuda.is_available()
+        self.device = torch.device(f"cuda:{gpu_id}" if on_gpu else "cpu")
+        self.signature: Document = json.loads(verified_member(Path(folder), "signature.json"))
+        torchscript = verified_member(Path(folder), context.manifest["model"]["serializedFile"])
+        self.module = load_module(torchscript, self.device)
+
+    def handle(self, rows: list[Document], context: Any) -> list[bytes]:
+        """One reply a row; a row's fault stays its own."""
+        inputs = [attempt(partial(self.read, row, context, index)) for index, row in enumerate(rows)]
+        answered = zip(rows, self.predict(inputs), strict=True)
+        return [self.reply(row, outcome, context, index) for index, (row, outcome) in enumerate(answered)]
+
+    def read(self, row: Document, context: Any, index: int) -> Values:
+        """Decode a row. Raises Refused."""
+        if is_gateway(row):
+            return decode_gateway(row, self.signature)
+        return decode_http(row, request_headers(context, index), self.signature)
+
+    def predict(self, outcomes: list[Values | Refused]) -> list[Values | Refused]:
+        """Turn inputs into outputs in one run; what was refused stays where it is."""
+        inputs = [outcome for outcome in outcomes if not isinstance(outcome, Refused)]
+        if not inputs:
+            return outcomes
+        outputs = attempt(lambda: self.infer(np.concatenate(inputs)))
+        if isinstance(outputs, Refused):
+            return [outcome if isinstance(outcome, Refused) else outputs for outcome in outcomes]
+        parts = iter(np.split(outputs, np.cumsum([len(rows) for rows in inputs])[:-1]))
+        return [outcome if isinstance(outcome, Refused) else next(parts) for outcome in outcomes]
+
+    def infer(self, inputs: Values) -> Values:
+        """[n, *example] FP32 to [n, *output] FP32, in parts of at most `max_batch_size`."""
+        size = self.signature["max_batch_size"]
+        return np.concatenate([self.forward(inputs[at : at + size]) for at in range(0, len(inputs), size)])
+
+    def forward(self, batch: Values) -> Values:
+        """One forward pass. Raises RuntimeError where the output is not what the signature says."""
+        with torch.inference_mode():
+            outputs: Values = self.module(torch.from_numpy(batch).to(self.device)).cpu().numpy()
+        expected = (len(batch), *self.signature["output"]["shape"][1:])
+        if outputs.shape != expected or outputs.dtype != np.float32:
+            raise RuntimeError(
+                f"the model gave {outputs.dtype} {outputs.shape}, its signature says {expected}"
+            )
+        return outputs
+
+    def reply(self, row: Document, outcome: Values | Refused, context: Any, index: int) -> bytes:
+        """Body of one reply; an HTTP caller's status and the content type go through the context."""
+        if is_gateway(row):
+            context.set_response_content_type(index, "application/octet-stream")
+            return gateway_body(outcome)
+        context.set_response_content_type(index, "application/json")
+        if not isinstance(outcome, Refused):
+            body = attempt(partial(predictions_body, outcome, self.signature))
+            if isinstance(body, bytes):
+                return body
+            outcome = body
+        context.set_response_status(code=outcome.status, idx=index)
+        return json.dumps({"error": outcome.text, "reason": outcome.reason}).encode()
+
+
+def verified_member(folder: Path, member: str) -> bytes:
+    """Read a member that agrees with SHA256SUMS. Raises RuntimeError where it does not."""
+    lines = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
+    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    content = (folder / member).read_bytes()
+    if hashlib.sha256(content).hexdigest() != digests.get(member):
+        raise RuntimeError(f"{member} differs from SHA256SUMS: the archive was changed after it was built")
+    return content
+
+
+def load_module(content: bytes, device: torch.device) -> torch.nn.Module:
+    """TorchScript on its device, for inference, without TF32."""
+    torch.backends.cudnn.allow_tf32 = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the archive's format is TorchScript
+        module: torch.nn.Module = torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return module.eval()
+
+
+def request_headers(context: Any, index: int) -> dict[str, str]:
+    """HTTP headers by lower-case name; TorchServe keeps the sender's case and mixes in dicts of its own."""
+    headers = context.get_all_request_header(index)
+    return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+
+
+HANDLER = Handler()
+
+
+def handle(data: list[Document] | None, context: Any) -> list[bytes] | None:
+    """Answer TorchServe: it calls once without rows to load, then with each batch."""
+    if data is None:
+        HANDLER.initialize(context)
+        return None
+    return HANDLER.handle(data, context)

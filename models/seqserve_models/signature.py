@@ -1,0 +1,57 @@
+"""signature.json: what an archived model takes and gives, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from seqserve_models.definition import ModelDefinition
+
+SCHEMA_VERSION = 1
+PLATFORM = "pytorch_torchscript"
+
+
+class Tolerance(NamedTuple):
+    """Two answers agree when |Δ| ≤ absolute + relative·|expected|."""
+
+    absolute: float
+    relative: float
+
+
+CPU_TOLERANCE = Tolerance(absolute=1e-5, relative=1e-5)
+CUDA_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
+
+
+def signature_document(definition: ModelDefinition, version: str, training: Mapping[str, Any]) -> bytes:
+    """The signature as JSON with sorted keys."""
+    return json_document(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "name": definition.name,
+            "version": version,
+            "platform": PLATFORM,
+            "task": definition.task,
+            "input": _tensor(definition.input_name, definition.input_shape),
+            "output": _tensor(definition.output_name, definition.output_shape),
+            "example_shapes": [
+                {"shape": list(example.shape), "layout": example.layout}
+                for example in definition.example_shapes
+            ],
+            "minimum": definition.minimum,
+            "maximum": definition.maximum,
+            "labels": list(definition.labels),
+            "max_batch_size": definition.max_batch_size,
+            "training": dict(training),
+            "tolerance": {"cpu": CPU_TOLERANCE._asdict(), "cuda": CUDA_TOLERANCE._asdict()},
+        }
+    )
+
+
+def json_document(document: Any) -> bytes:
+    """JSON as every document of an archive is written."""
+    return (json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _tensor(name: str, example_shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": name, "datatype": "FP32", "shape": [-1, *example_shape]}

@@ -1,0 +1,55 @@
+"""Proves that exported TorchScript answers as the module it was made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from seqserve_models.definition import ModelDefinition
+from seqserve_models.errors import ExportDiffers
+from seqserve_models.evaluate import Values, infer
+from seqserve_models.export import load
+from seqserve_models.signature import CPU_TOLERANCE, Tolerance
+
+SINGLES = 32
+
+
+def verify(script: bytes, definition: ModelDefinition, inputs: Values, expected: Values) -> float:
+    """Compare with what the module gave, in batches and one by one; return the largest |Δ|.
+
+    inputs: FP32 [n, *example]; expected: FP32 [n, *output]. Raises ExportDiffers.
+    """
+    module = load(script)
+    batched = infer(module, inputs, batch_size=definition.max_batch_size)
+    check_outputs(definition, batched)
+    picked = np.linspace(0, len(inputs) - 1, min(SINGLES, len(inputs)), dtype=np.int64)
+    singles = infer(module, inputs[picked], batch_size=1)
+    return max(
+        largest_difference(batched, expected, "TorchScript and the module"),
+        largest_difference(singles, expected[picked], "TorchScript one by one and the module"),
+    )
+
+
+def check_outputs(definition: ModelDefinition, outputs: Values) -> None:
+    """Shape, finite, and for a classifier rows that sum to 1. Raises ExportDiffers."""
+    if outputs.shape[1:] != definition.output_shape:
+        raise ExportDiffers(f"an output has shape {outputs.shape[1:]}, expected {definition.output_shape}")
+    if not np.isfinite(outputs).all():
+        raise ExportDiffers("an output is not finite")
+    if definition.task == "classification":
+        ones: npt.NDArray[np.float32] = np.ones(len(outputs), np.float32)
+        largest_difference(outputs.sum(axis=1), ones, "the sum of the probabilities and 1")
+
+
+def largest_difference(
+    came: Values, expected: Values, what: str, tolerance: Tolerance = CPU_TOLERANCE
+) -> float:
+    """Largest |Δ| of two arrays of one shape. Raises ExportDiffers where it exceeds the tolerance."""
+    difference = np.abs(came - expected)
+    too_far = difference > tolerance.absolute + tolerance.relative * np.abs(expected)
+    if too_far.any() or not np.isfinite(difference).all():
+        raise ExportDiffers(
+            f"{what} differ by up to {difference.max():.3g} in {int(too_far.sum())} of {too_far.size} "
+            f"numbers; tolerance {tolerance.absolute:g} + {tolerance.relative:g}·|expected|"
+        )
+    return float(difference.max())

@@ -1,0 +1,66 @@
+"""Errors → one line on standard error and an exit status; a traceback only with --debug."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from seqserve import errors
+
+NO, NOT_TRIED, INTERRUPTED = 1, 2, 130
+
+
+class Refused(click.ClickException):
+    """The answer is no; exit status 1."""
+
+    exit_code = NO
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
+        """One line."""
+        click.echo(f"seqserve: {self.message}", err=True)
+
+
+class NotTried(Refused):
+    """It could not be tried; exit status 2."""
+
+    exit_code = NOT_TRIED
+
+
+def run(group: click.Group) -> NoReturn:
+    """Run the command line and exit as documented in `seqserve --help`."""
+    is_debugging = "--debug" in sys.argv
+    try:
+        group.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("seqserve: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `seqserve models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(NO)
+    except Exception as error:  # noqa: BLE001 - the outermost boundary
+        if is_debugging:
+            traceback.print_exc()
+        else:
+            click.echo(_line(error), err=True)
+        sys.exit(_exit_status(error))
+    sys.exit(0)
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, errors.StartFault) and error.hint:
+        return f"seqserve: {error} ({error.hint})"
+    if isinstance(error, errors.SeqserveError):
+        return f"seqserve: {error}"
+    return f"seqserve: unexpected {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _exit_status(error: Exception) -> int:
+    is_not_tried = isinstance(error, errors.StartFault) and not isinstance(error, errors.ArchiveInvalid)
+    return NOT_TRIED if is_not_tried else NO

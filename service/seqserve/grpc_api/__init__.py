@@ -1,0 +1,1 @@
+"""gRPC: thin adapters between the wire and the predictor."""

@@ -1,0 +1,51 @@
+"""The gRPC server itself: port, limits, services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from seqserve.errors import AddressInUse
+from seqserve.grpc_api.boundary import Handler
+
+KEEPALIVE_MINIMUM_MS = 10_000
+HANDSHAKE_TIMEOUT_MS = 10_000
+
+
+class GrpcListener:
+    """One grpc.aio server on one port."""
+
+    def __init__(self, handlers: Sequence[Handler], max_message_bytes: int) -> None:
+        self.server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # or a second gateway would share the port in silence
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
+                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MINIMUM_MS),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+            ]
+        )
+        self.server.add_generic_rpc_handlers(tuple(handlers))
+
+    def enable_reflection(self, services: Sequence[str]) -> None:
+        """Let clients ask which services there are."""
+        reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], self.server)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, return the port (a free one for 0). Raises AddressInUse."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = self.server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise AddressInUse(
+                f"grpc_port: cannot listen on {address}",
+                hint="choose another with --grpc-port; 0 takes a free one",
+            ) from error
+        await self.server.start()
+        return bound
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, let those in flight finish within the grace period."""
+        await self.server.stop(grace_seconds)

@@ -1,0 +1,54 @@
+"""The HTTP server itself: uvicorn on the gateway's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from seqserve.errors import AddressInUse
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the gateway drains gRPC first, then HTTP."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the gateway."""
+        yield
+
+
+class HttpListener:
+    """One uvicorn server on one port."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, return the port (a free one for 0). Raises AddressInUse."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as error:
+            listening.close()
+            raise AddressInUse(
+                f"http_port: cannot listen on {host}:{port}: {error.strerror}",
+                hint="choose another with --http-port; 0 takes a free one",
+            ) from error
+        bound: int = listening.getsockname()[1]
+        listening.listen()  # callers who are quicker than uvicorn's start wait in the backlog
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listening]))
+        return bound
+
+    async def stop(self) -> None:
+        """Close, after the answers in flight."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving

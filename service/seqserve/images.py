@@ -1,0 +1,204 @@
+"""PNG and JPEG files to pixels, exactly as large as the model wants them.
+
+Nothing is decoded before the size in the file's header has been compared with the signature, so a
+small file that claims to be a huge picture costs nothing. Metadata (EXIF, profiles, text) is ignored.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from seqserve.errors import InvalidRequest
+from seqserve.signature import ImageSize
+
+PixelArray = npt.NDArray[np.uint8]
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_ACCEPTED = "a whole PNG or JPEG file"
+
+# JPEG markers, ITU-T T.81 table B.1. C4, C8 and CC lie among the frame headers and are none.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_JPEG_SCAN = 0xDA
+_JPEG_END = b"\xff\xd9"
+_PNG_CHUNK_FRAME = 12  # length, kind and CRC, 4 bytes each
+# PNG: samples of a pixel by colour type; Adam7's passes as first column, first row and their steps.
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_PASSES = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+_JPEG_FRAME_SIZE_AT = 3  # behind the segment's length (2 bytes) and the precision (1 byte)
+
+
+class _BrokenError(Exception):
+    """What is wrong with a file, in words for its sender."""
+
+
+class _UnsupportedError(Exception):
+    """A whole file whose pixels have no plain meaning as grey or RGB."""
+
+
+def decode_image(blob: bytes, size: ImageSize, field: str, index: int) -> PixelArray:
+    """UINT8 pixels [height, width] for one channel, [height, width, 3] for RGB.
+
+    field and index name the picture in errors (`image[3]`). Colour becomes grey by ITU-R 601, what
+    is transparent lies over black, of 16 bits the upper 8 count, a grey file fills all of RGB.
+    Raises InvalidRequest: IMAGE_FORMAT, IMAGE_SIZE, IMAGE_BROKEN.
+    """
+    where = f"{field}[{index}]"
+    try:
+        is_png = _is_png(blob)
+        came = _png_size(blob) if is_png else _jpeg_size(blob)  # (width, height)
+        if came != (size.width, size.height):
+            raise InvalidRequest(
+                "IMAGE_SIZE",
+                field=where,
+                came=f"{came[0]}x{came[1]} pixels (width x height)",
+                accepted=f"{size.width}x{size.height}",
+            )
+        if is_png:
+            _check_png(blob)
+        else:
+            _check_jpeg_end(blob)
+        return _pixels(_open(blob, "PNG" if is_png else "JPEG", came), size.channels)
+    except _UnsupportedError as error:
+        raise InvalidRequest("IMAGE_FORMAT", field=where, came=error, accepted="PNG or JPEG") from error
+    except _BrokenError as error:
+        raise InvalidRequest("IMAGE_BROKEN", field=where, came=error, accepted=_ACCEPTED) from error
+
+
+def _is_png(blob: bytes) -> bool:
+    """Whether PNG's magic is there; the alternative is JPEG's, and nothing else is accepted."""
+    if blob.startswith(_PNG_MAGIC):
+        return True
+    if blob.startswith(_JPEG_MAGIC):
+        return False
+    raise _UnsupportedError(f"a file that begins with {blob[:8].hex(' ') or 'nothing'}")
+
+
+def _png_size(blob: bytes) -> tuple[int, int]:
+    """(width, height) from the IHDR chunk, which comes first in every PNG."""
+    if len(blob) < len(_PNG_MAGIC) + _PNG_CHUNK_FRAME + 13:
+        raise _BrokenError("a PNG cut off in its header")
+    length, kind, width, height = struct.unpack_from(">I4sII", blob, len(_PNG_MAGIC))
+    if (length, kind) != (13, b"IHDR"):
+        raise _BrokenError("a PNG without its header")
+    return width, height
+
+
+def _check_png(blob: bytes) -> None:
+    """The file is whole: all chunks with their CRCs up to the end chunk, and all rows of pixels."""
+    scan = b"".join(content for kind, content in _png_chunks(blob) if kind == b"IDAT")
+    expected = _png_scan_bytes(blob)
+    try:
+        inflated = len(zlib.decompressobj().decompress(scan, expected))
+    except zlib.error as error:
+        raise _BrokenError("a PNG that does not inflate") from error
+    if inflated < expected:  # Pillow would leave the missing rows black
+        raise _BrokenError("a PNG with too few rows")
+
+
+def _png_chunks(blob: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """(kind, content) of every chunk."""
+    view = memoryview(blob)
+    position = len(_PNG_MAGIC)
+    kind = b""
+    while kind != b"IEND":
+        if len(blob) < position + _PNG_CHUNK_FRAME:
+            raise _BrokenError("a PNG that is cut off")
+        length, kind = struct.unpack_from(">I4s", blob, position)
+        end = position + _PNG_CHUNK_FRAME + length
+        if end > len(blob):
+            raise _BrokenError("a PNG that is cut off")
+        (checksum,) = struct.unpack_from(">I", blob, end - 4)
+        if zlib.crc32(view[position + 4 : end - 4]) != checksum:
+            raise _BrokenError("a PNG with a wrong checksum")
+        yield kind, view[position + 8 : end - 4]
+        position = end
+
+
+def _png_scan_bytes(blob: bytes) -> int:
+    """How many bytes the rows inflate to: a filter byte and the pixels of each, in every pass."""
+    width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", blob, 16)
+    bits = depth * _PNG_CHANNELS.get(colour, 0)
+    total = 0
+    for left, top, right_by, down_by in _PNG_PASSES if interlace else ((0, 0, 1, 1),):
+        columns = len(range(left, width, right_by))
+        rows = len(range(top, height, down_by))
+        total += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+    return total
+
+
+def _jpeg_segments(blob: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, start of its segment) of each segment up to the first scan."""
+    position = 2
+    marker = 0
+    while marker != _JPEG_SCAN:
+        if blob[position : position + 1] != b"\xff":
+            raise _BrokenError("a JPEG that is cut off or has no scan")
+        while blob[position : position + 1] == b"\xff":  # any number of them may fill up
+            position += 1
+        if position + 3 > len(blob):
+            raise _BrokenError("a JPEG that is cut off")
+        marker = blob[position]
+        position += 1
+        if marker in _JPEG_WITHOUT_LENGTH:
+            continue
+        yield marker, position
+        position += int.from_bytes(blob[position : position + 2])
+
+
+def _jpeg_size(blob: bytes) -> tuple[int, int]:
+    """(width, height) from the first frame header."""
+    for marker, start in _jpeg_segments(blob):
+        if marker in _JPEG_FRAMES and start + _JPEG_FRAME_SIZE_AT + 4 <= len(blob):
+            height, width = struct.unpack_from(">HH", blob, start + _JPEG_FRAME_SIZE_AT)
+            return width, height
+    raise _BrokenError("a JPEG without a size before its first scan")
+
+
+def _check_jpeg_end(blob: bytes) -> None:
+    # A decoder fills up what is missing at the end; entropy-coded bytes never contain the end marker.
+    scan = next(start for marker, start in _jpeg_segments(blob) if marker == _JPEG_SCAN)
+    if blob.find(_JPEG_END, scan) < 0:
+        raise _BrokenError("a JPEG that is cut off")
+
+
+def _open(blob: bytes, format_name: str, size: tuple[int, int]) -> Image.Image:
+    """The decoded picture. A file may carry a second header: Pillow's own size is compared too."""
+    try:
+        image = Image.open(io.BytesIO(blob), formats=(format_name,))
+        if image.size == size:
+            image.load()
+    except Exception as error:  # Pillow's decoders raise what they like on damaged files
+        raise _BrokenError(f"a {format_name} that cannot be decoded") from error
+    if image.size != size:
+        raise _BrokenError(f"a {format_name} with two different sizes")
+    return image
+
+
+def _pixels(image: Image.Image, channels: int) -> PixelArray:
+    if image.mode == "CMYK":
+        raise _UnsupportedError("a CMYK JPEG")
+    if image.mode.startswith("I"):  # 16-bit grey; convert() would clip where colours are shifted
+        image = _upper_bits(image)
+    elif image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    pixels: PixelArray = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels
+
+
+def _upper_bits(image: Image.Image) -> Image.Image:
+    """Bits 15 to 8 of 16-bit grey."""
+    if image.has_transparency_data:
+        raise _UnsupportedError("a 16-bit grey PNG with a transparent colour")
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -1,0 +1,207 @@
+"""Which models and versions there are, and whether each may serve.
+
+A version is READY only after its loaded copy agrees with the archive's golden rows on the device
+that will serve it. A broken archive never stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import structlog
+
+from seqserve.archive import Archive, read_archive
+from seqserve.batching import Batcher
+from seqserve.engines.base import Engine, FloatArray, LoadedModel
+from seqserve.errors import (
+    ArchiveInvalid,
+    ModelNotFound,
+    ModelNotReady,
+    NotFound,
+    SeqserveError,
+    VersionNotFound,
+)
+from seqserve.golden import check_golden
+from seqserve.signature import Signature
+
+log = structlog.get_logger()
+
+UNKNOWN = "unknown"
+
+
+class ModelState(Enum):
+    """Where a version stands."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+RowBatcher = Batcher[FloatArray, FloatArray]
+MakeBatcher = Callable[[Signature, LoadedModel], RowBatcher]
+
+
+@dataclass(slots=True)
+class ModelVersion:
+    """One version of one model. signature and sha256 are empty where the archive cannot be read."""
+
+    name: str
+    version: str
+    signature: Signature | None = None
+    archive_sha256: str = ""
+    state: ModelState = ModelState.LOADING
+    reason: str = ""
+    model: LoadedModel | None = None
+    ready: ReadyVersion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyVersion:
+    """What a request is bound to at admission: everything here belongs to one version."""
+
+    name: str
+    version: str
+    signature: Signature
+    batcher: RowBatcher
+    engine: str
+    device: str
+    archive_sha256: str
+
+
+@dataclass(slots=True)
+class Repository:
+    """The models of one store, loaded into one engine.
+
+    listeners are awaited with every change of a version's state.
+    """
+
+    make_batcher: MakeBatcher
+    listeners: list[Callable[[ModelVersion], Awaitable[None]]] = field(default_factory=list)
+    is_initially_loaded: bool = False
+    is_draining: bool = False
+    _versions: dict[str, dict[str, ModelVersion]] = field(default_factory=dict)
+
+    async def load_all(self, archives: Sequence[Path], engine: Engine) -> None:
+        """Load each archive, one after the other; failures are kept as FAILED versions."""
+        for path in archives:
+            await self._load(path, engine)
+        self.is_initially_loaded = True
+
+    def resolve(self, name: str, version: str) -> ReadyVersion:
+        """The version that answers; "" is the highest READY one.
+
+        Raises ModelNotFound, VersionNotFound, ModelNotReady.
+        """
+        found = self._find(name, version)
+        if found.ready is None:
+            raise ModelNotReady(f"model {name!r} version {found.version!r} is not ready: {found.state.value}")
+        return found.ready
+
+    def labels(self, name: str, version: str) -> tuple[str, str]:
+        """Name and version as metric labels: `unknown` for what is not in the repository."""
+        try:
+            found = self._find(name, version)
+        except NotFound:
+            return (name if name in self._versions else UNKNOWN), UNKNOWN
+        return found.name, found.version
+
+    def is_ready(self, name: str, version: str) -> bool:
+        """Whether `resolve` would answer."""
+        try:
+            self.resolve(name, version)
+        except SeqserveError:
+            return False
+        return True
+
+    def are_all_ready(self) -> bool:
+        """The initial load is over and found models, each has a READY version, and no drain has begun."""
+        return (
+            self.is_initially_loaded
+            and not self.is_draining
+            and bool(self._versions)
+            and all(self.is_ready(name, "") for name in self._versions)
+        )
+
+    def versions(self) -> list[ModelVersion]:
+        """Every version of every model, sorted by name and number."""
+        return [
+            self._versions[name][version]
+            for name in sorted(self._versions)
+            for version in sorted(self._versions[name], key=_number)
+        ]
+
+    async def aclose(self) -> None:
+        """Finish what is queued, then unload. New submissions raise ShuttingDown."""
+        await asyncio.gather(
+            *(version.ready.batcher.aclose() for version in self.versions() if version.ready)
+        )
+        for version in self.versions():
+            if version.model is not None:
+                await version.model.unload()
+
+    def _find(self, name: str, version: str) -> ModelVersion:
+        versions = self._versions.get(name)
+        if not versions:
+            raise ModelNotFound(name)
+        if version:
+            if version not in versions:
+                raise VersionNotFound(name, version, available=", ".join(sorted(versions, key=_number)))
+            return versions[version]
+        ready = [number for number, found in versions.items() if found.state is ModelState.READY]
+        return versions[max(ready or versions, key=_number)]
+
+    async def _load(self, path: Path, engine: Engine) -> None:
+        entry = ModelVersion(*_claimed_by(path))
+        try:
+            archive = read_archive(path)
+            entry = ModelVersion(archive.name, archive.version, archive.signature, archive.sha256)
+            if entry.version in self._versions.get(entry.name, {}):
+                raise ArchiveInvalid(f"{path.name}: version {entry.version} of {entry.name} is there already")
+            await self._add(entry)
+            await self._bring_up(entry, archive, engine)
+        except SeqserveError as error:
+            await self._refuse(entry, path, error)
+
+    async def _bring_up(self, entry: ModelVersion, archive: Archive, engine: Engine) -> None:
+        entry.model = model = await engine.load(archive)
+        delta = await check_golden(archive, model, engine.device)
+        batcher = self.make_batcher(archive.signature, model)
+        entry.ready = ReadyVersion(
+            entry.name, entry.version, archive.signature, batcher, engine.name, engine.device, archive.sha256
+        )
+        entry.state = ModelState.READY
+        await self._add(entry)
+        log.info(
+            "model ready", model=entry.name, version=entry.version, engine=engine.name,
+            device=engine.device, golden_delta=delta, sha256=archive.sha256,
+        )  # fmt: skip
+
+    async def _refuse(self, entry: ModelVersion, path: Path, error: SeqserveError) -> None:
+        """Keep a version as FAILED, so that clients and operators see it; one that is there stays."""
+        log.error("model refused", archive=path.name, reason=str(error))
+        if self._versions.get(entry.name, {}).get(entry.version, entry) is not entry:
+            return
+        entry.state, entry.reason = ModelState.FAILED, str(error)
+        if entry.model is not None:
+            await entry.model.unload()
+            entry.model = None
+        await self._add(entry)
+
+    async def _add(self, entry: ModelVersion) -> None:
+        self._versions.setdefault(entry.name, {})[entry.version] = entry
+        for listener in self.listeners:
+            await listener(entry)
+
+
+def _claimed_by(path: Path) -> tuple[str, str]:
+    """Name and version as the file's name claims them, for archives that cannot be read."""
+    name, _, version = path.stem.rpartition("-")
+    return (name, version) if name and version.isdigit() else (path.stem, "0")
+
+
+def _number(version: str) -> tuple[int, str]:
+    return (int(version), version) if version.isdigit() else (0, version)

@@ -1,0 +1,149 @@
+"""Builds the gateway from its settings, starts it and drains it: the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from seqserve.archive import scan_store
+from seqserve.batching import Batcher, BatchLimits
+from seqserve.engine_setup import compute_slots, running_engine
+from seqserve.engines.base import Engine, LoadedModel
+from seqserve.grpc_api import oip, predictions
+from seqserve.grpc_api.health import SERVICE as HEALTH_SERVICE
+from seqserve.grpc_api.health import Health
+from seqserve.grpc_api.listener import GrpcListener
+from seqserve.http_api.app import build_app
+from seqserve.http_api.listener import HttpListener
+from seqserve.logs import configure_logs
+from seqserve.metrics import Metrics
+from seqserve.predictor import Predictor, batch_runner
+from seqserve.repository import Repository, RowBatcher
+from seqserve.settings import Settings
+from seqserve.signature import Signature
+
+log = structlog.get_logger()
+
+SERVICES = (oip.SERVICE.full_name, predictions.SERVICE.full_name)
+EXIT_AT_SECOND_SIGNAL = 130
+
+
+class Gateway:
+    """One gateway: `start`, `load`, `drain`, in that order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._slots = asyncio.Semaphore(1)
+        registry = CollectorRegistry()
+        self._metrics = Metrics(registry)
+        self._repository = Repository(self._make_batcher)
+        self._health = Health(self._repository, SERVICES)
+        self._repository.listeners += [self._metrics.follow, self._health.follow]
+        predictor = Predictor(
+            self._repository, self._metrics, settings.max_request_examples, settings.default_timeout_seconds
+        )
+        handlers = [
+            oip.InferenceService(predictor).handler(),
+            predictions.PredictionService(predictor).handler(),
+        ]
+        self._grpc = GrpcListener(handlers, settings.max_message_bytes)
+        self._http = HttpListener(build_app(self._repository, registry))
+        self.grpc_port = self.http_port = 0
+
+    async def start(self) -> None:
+        """Listen: alive, not ready. Raises AddressInUse."""
+        host = self._settings.host
+        await self._health.start(self._grpc.server)
+        self._grpc.enable_reflection([*SERVICES, HEALTH_SERVICE])
+        self.http_port = await self._http.start(host, self._settings.http_port)
+        self.grpc_port = await self._grpc.start(host, self._settings.grpc_port)
+
+    async def load(self, archives: Sequence[Path], engine: Engine) -> None:
+        """Bring the models up and tell health what became of them."""
+        self._slots = asyncio.Semaphore(compute_slots(self._settings, engine.device))
+        await self._repository.load_all(archives, engine)
+        await self._health.publish_overall()
+
+    async def drain(self) -> None:
+        """Not ready → pause → refuse new calls → finish those in flight → models → HTTP."""
+        was_serving = self._repository.is_initially_loaded
+        self._repository.is_draining = True
+        await self._health.drain()
+        if was_serving:  # otherwise no load balancer sends anything yet
+            await asyncio.sleep(self._settings.drain_pause_seconds)
+        self._health.end_watches()
+        await self._grpc.stop(self._settings.drain_grace_seconds)
+        await self._repository.aclose()
+        await self._http.stop()
+
+    def _make_batcher(self, signature: Signature, model: LoadedModel) -> RowBatcher:
+        limits = BatchLimits(
+            signature.max_batch_size, self._settings.max_queue_size, self._settings.max_queue_delay_seconds
+        )
+        observer = self._metrics.of_batches(signature.name, signature.version)
+        return Batcher(batch_runner(model), limits, slots=self._slots, observer=observer)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal leaves at once.
+
+    Raises StoreMissing, AddressInUse, DependencyMissing, SettingsInvalid or StartFault.
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    archives = scan_store(settings.model_store)
+    stop = _stop_on_signals()
+    gateway = Gateway(settings)
+    async with contextlib.AsyncExitStack() as engines:  # they outlive the drain
+        try:
+            await gateway.start()
+            log.info(
+                "listening", host=settings.host, grpc_port=gateway.grpc_port, http_port=gateway.http_port
+            )
+            if await _unless(stop, _bring_up(gateway, settings, archives, engines)):
+                log.info("serving", archives=len(archives), engine=settings.engine)
+                await stop.wait()
+        finally:
+            log.info("draining")
+            await gateway.drain()
+    log.info("stopped")
+
+
+async def _bring_up(
+    gateway: Gateway, settings: Settings, archives: Sequence[Path], engines: contextlib.AsyncExitStack
+) -> None:
+    engine = await engines.enter_async_context(running_engine(settings, archives))
+    await gateway.load(archives, engine)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(EXIT_AT_SECOND_SIGNAL)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    return stop
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Do the work, or give it up when told to stop; whether it was done. Raises what the work raises."""
+    doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if doing.done():
+        await doing
+        return True
+    doing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await doing
+    return False

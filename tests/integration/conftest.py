@@ -1,0 +1,32 @@
+"""One live gateway for each test that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from seqserve.server import Gateway
+from support.archives import make_archive
+from support.engines import FakeEngine
+from support.gateway import running_gateway
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, engine: FakeEngine) -> AsyncIterator[Gateway]:
+    """Serves `tiny` version 1: images of 2x3, see tests/contract/signatures.json."""
+    async with running_gateway([make_archive(tmp_path)], engine) as running:
+        yield running
+
+
+@pytest.fixture
+async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as open_channel:
+        yield open_channel

@@ -1,0 +1,110 @@
+"""Many callers at once: batched, not crossed; those who leave or expire harm nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from support.archives import make_archive
+from support.engines import FakeEngine, expected_answers
+from support.gateway import running_gateway
+from support.oip import details_of, infer_request, rows_of
+
+IMAGE = np.full((1, 6), 0.25, np.float32)
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> GRPCInferenceServiceStub:
+    return GRPCInferenceServiceStub(channel)
+
+
+async def held(engine: FakeEngine, stub: GRPCInferenceServiceStub) -> asyncio.Task[object]:
+    """A request that keeps the engine busy until its gate opens."""
+    engine.batches.clear()
+    engine.gate = asyncio.Event()
+    task = asyncio.ensure_future(stub.ModelInfer(infer_request(IMAGE)))
+    while not engine.batches:
+        await asyncio.sleep(0.001)
+    return task
+
+
+async def test_callers_share_batches_and_get_their_own_answers(
+    stub: GRPCInferenceServiceStub, engine: FakeEngine
+) -> None:
+    first = await held(engine, stub)
+    images = np.random.default_rng(0).random((40, 1, 6), np.float32)
+    calls = [asyncio.ensure_future(stub.ModelInfer(infer_request(image))) for image in images]
+    await asyncio.sleep(0.2)  # they arrive while the engine is busy
+    engine.gate.set()
+    replies = await asyncio.gather(*calls)
+    await first
+
+    assert len(engine.batches) < 20
+    for image, reply in zip(images, replies, strict=True):
+        np.testing.assert_array_equal(rows_of(reply), expected_answers(image, rows_of(reply).shape[1]))
+
+
+async def test_a_cancelled_caller_never_reaches_the_engine(
+    stub: GRPCInferenceServiceStub, engine: FakeEngine
+) -> None:
+    first = await held(engine, stub)
+    leaving, staying = (stub.ModelInfer(infer_request(IMAGE)) for _ in range(2))
+    await asyncio.sleep(0.1)
+    leaving.cancel()
+    await asyncio.sleep(0.1)
+    engine.gate.set()
+    await asyncio.gather(first, staying)
+
+    assert engine.batches == [1, 1]
+
+
+async def test_a_deadline_that_passes_in_the_queue_is_exceeded(
+    stub: GRPCInferenceServiceStub, engine: FakeEngine
+) -> None:
+    first = await held(engine, stub)
+    request = infer_request(IMAGE)
+    request.parameters["timeout"].int64_param = 50_000  # µs
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await stub.ModelInfer(request)
+    engine.gate.set()
+    await first
+
+    assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert engine.batches == [1]
+
+
+async def test_a_caller_without_a_deadline_gets_the_default_one(tmp_path: Path, engine: FakeEngine) -> None:
+    async with (
+        running_gateway([make_archive(tmp_path)], engine, default_timeout_seconds=0.1) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+    ):
+        engine.gate = asyncio.Event()
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await GRPCInferenceServiceStub(channel).ModelInfer(infer_request(IMAGE))
+        engine.gate.set()
+
+    assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "0.1 s" in refusal.value.details()
+
+
+async def test_a_full_queue_refuses_at_once_with_a_retry_hint(tmp_path: Path, engine: FakeEngine) -> None:
+    async with (
+        running_gateway([make_archive(tmp_path)], engine, max_queue_size=4) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+    ):
+        stub = GRPCInferenceServiceStub(channel)
+        first = await held(engine, stub)
+        waiting = asyncio.ensure_future(stub.ModelInfer(infer_request(np.repeat(IMAGE, 4, axis=0))))
+        await asyncio.sleep(0.1)
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await stub.ModelInfer(infer_request(IMAGE))
+        engine.gate.set()
+        await asyncio.gather(first, waiting)
+
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "RetryInfo" in details_of(refusal.value)

@@ -1,0 +1,163 @@
+"""What probes, load balancers and Prometheus see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from seqserve.server import Gateway
+from support.archives import make_archive
+from support.engines import FakeEngine
+from support.gateway import running_gateway, settings_for_tests
+from support.oip import infer_request
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+IMAGE = np.full((1, 2, 3), 0.25, np.float32)
+
+
+async def health(channel: grpc.aio.Channel, service: str) -> int:
+    reply = await HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+    return int(reply.status)
+
+
+@pytest.fixture
+async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as client:
+        yield client
+
+
+async def test_health_knows_the_whole_the_services_and_the_models(channel: grpc.aio.Channel) -> None:
+    names = ["", "liveness", "inference.GRPCInferenceService", "seqserve.v1.PredictionService", "model/tiny", "model/tiny/1"]
+    assert [await health(channel, name) for name in names] == [SERVING] * len(names)
+
+    with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        await health(channel, "model/nobody")
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_before_the_load_the_gateway_lives_and_is_not_ready() -> None:
+    gateway = Gateway(settings_for_tests())
+    await gateway.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+            assert await health(channel, "liveness") == SERVING
+            assert await health(channel, "") == NOT_SERVING
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as client:
+            assert (await client.get("/healthz")).status_code == 200
+            assert (await client.get("/readyz")).status_code == 503
+    finally:
+        await gateway.drain()
+
+
+async def test_an_empty_store_is_live_and_not_ready(engine: FakeEngine) -> None:
+    async with (
+        running_gateway([], engine) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+    ):
+        assert await health(channel, "liveness") == SERVING
+        assert await health(channel, "") == NOT_SERVING
+
+
+async def test_a_broken_archive_makes_its_model_not_ready_and_leaves_the_others(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    broken = make_archive(tmp_path, "broken")
+    content = bytearray(broken.read_bytes())
+    content[len(content) // 2] ^= 1
+    broken.write_bytes(content)
+    async with (
+        running_gateway([broken, make_archive(tmp_path, "good")], engine) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+    ):
+        assert await health(channel, "model/good") == SERVING
+        assert await health(channel, "model/broken") == NOT_SERVING
+        assert await health(channel, "") == NOT_SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await GRPCInferenceServiceStub(channel).ModelInfer(infer_request(IMAGE, model="broken"))
+        assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+        await GRPCInferenceServiceStub(channel).ModelInfer(infer_request(IMAGE, model="good"))
+
+
+async def test_readyz_lists_the_models(http: httpx.AsyncClient) -> None:
+    reply = await http.get("/readyz")
+
+    assert reply.status_code == 200
+    assert reply.json() == {"ready": True, "models": [{"name": "tiny", "version": "1", "state": "ready"}]}
+
+
+async def test_metrics_count_requests_by_code_and_not_the_golden_rows(
+    http: httpx.AsyncClient, channel: grpc.aio.Channel
+) -> None:
+    stub = GRPCInferenceServiceStub(channel)
+    for _ in range(3):
+        await stub.ModelInfer(infer_request(IMAGE))
+    for bad in (infer_request(IMAGE, name="pixels"), infer_request(IMAGE, model="made-up-by-a-caller")):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.ModelInfer(bad)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(b"\xff")
+
+    text = (await http.get("/metrics")).text
+
+    assert 'seqserve_requests_total{code="OK",model="tiny",version="1"} 3.0' in text
+    assert 'seqserve_requests_total{code="INVALID_ARGUMENT",model="tiny",version="1"} 1.0' in text
+    assert 'seqserve_requests_total{code="NOT_FOUND",model="unknown",version="unknown"} 1.0' in text
+    assert 'seqserve_requests_total{code="INVALID_ARGUMENT",model="unknown",version="unknown"} 1.0' in text
+    assert "made-up" not in text
+    assert 'seqserve_batch_examples_sum{model="tiny",version="1"} 3.0' in text
+    assert 'seqserve_model_state{model="tiny",state="ready",version="1"} 1.0' in text
+
+
+async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+    replies = [reply async for reply in call]
+
+    names = {service.name for service in replies[0].list_services_response.service}
+    assert {"inference.GRPCInferenceService", "seqserve.v1.PredictionService", "grpc.health.v1.Health"} <= names
+
+
+async def test_a_drain_tells_watchers_and_ends_their_streams(tmp_path: Path, engine: FakeEngine) -> None:
+    async with running_gateway([make_archive(tmp_path)], engine) as gateway:
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}")
+        watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watch.read()).status == SERVING
+        draining = asyncio.create_task(gateway.drain())
+        assert (await watch.read()).status == NOT_SERVING
+        await draining
+        await channel.close()
+
+
+async def test_a_drain_answers_what_is_in_flight_and_refuses_what_comes(tmp_path: Path, engine: FakeEngine) -> None:
+    archive = make_archive(tmp_path)
+    async with running_gateway([archive], engine, drain_pause_seconds=0.2) as gateway:
+        engine.gate = asyncio.Event()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            in_flight = [asyncio.create_task(_infer(stub)) for _ in range(8)]
+            while not engine.batches[1:]:  # the first was the golden check
+                await asyncio.sleep(0)
+            draining = asyncio.create_task(gateway.drain())
+            await asyncio.sleep(0.4)  # past the pause, in which calls are still taken
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await _infer(stub)
+            assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+            engine.gate.set()
+            assert len(await asyncio.gather(*in_flight)) == 8
+            await draining
+    assert "tiny/1" in engine.unloaded
+
+
+async def _infer(stub: GRPCInferenceServiceStub) -> object:
+    return await stub.ModelInfer(infer_request(IMAGE), timeout=10)

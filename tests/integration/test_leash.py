@@ -1,0 +1,127 @@
+"""A command on the leash ends with whoever holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqserve.engines.leash import HOLDER, Leash
+from support.running import is_running, parent_of, until
+
+FOREVER = "import time; time.sleep(600)"
+STUBBORN = (
+    f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {FOREVER}"
+)
+PARENT = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {FOREVER!r}]).pid, flush=True); {FOREVER}"
+
+
+async def start(folder: Path, code: str, *, grace_seconds: float = 10.0) -> Leash:
+    (folder / "scratch").mkdir()
+    (folder / "key").touch()
+    return await Leash.start(
+        [sys.executable, "-c", code],
+        folder=folder,
+        environment={},
+        console=folder / "console.log",
+        remove=[folder / "scratch", folder / "key"],
+        grace_seconds=grace_seconds,
+    )
+
+
+def printed(folder: Path) -> str:
+    """What the command printed so far."""
+    return (folder / "console.log").read_text().strip()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_letting_go_ends_the_command_and_removes_what_it_needed(tmp_path: Path) -> None:
+    leash = await start(tmp_path, FOREVER)
+
+    await leash.let_go()
+
+    assert await leash.ended == -signal.SIGTERM
+    assert not is_running(leash.command_id)
+    assert names(tmp_path) == ["console.log"]
+
+
+async def test_a_command_that_will_not_end_is_killed_after_the_grace_period(tmp_path: Path) -> None:
+    leash = await start(tmp_path, STUBBORN, grace_seconds=0.05)
+    await until(lambda: printed(tmp_path))
+
+    await leash.let_go()
+
+    assert await leash.ended == -signal.SIGKILL
+
+
+async def test_children_of_the_command_go_with_it(tmp_path: Path) -> None:
+    leash = await start(tmp_path, PARENT)
+    await until(lambda: printed(tmp_path))
+    child = int(printed(tmp_path))
+
+    os.kill(leash.command_id, signal.SIGKILL)
+
+    assert await leash.ended == -signal.SIGKILL
+    await until(lambda: not is_running(child))
+    await leash.let_go()
+
+
+async def test_a_command_that_ends_by_itself_tells_its_status_and_leaves_its_files(tmp_path: Path) -> None:
+    leash = await start(tmp_path, "raise SystemExit(3)")
+
+    assert await leash.ended == 3
+    assert (tmp_path / "scratch").is_dir()
+    await leash.let_go()
+    assert not (tmp_path / "scratch").exists()
+
+
+async def test_a_killed_holder_takes_the_command_along_and_what_it_needed(tmp_path: Path) -> None:
+    leash = await start(tmp_path, FOREVER)
+
+    os.kill(parent_of(leash.command_id), signal.SIGKILL)
+
+    assert await leash.ended is None
+    await until(lambda: not is_running(leash.command_id))
+    await leash.let_go()
+    assert names(tmp_path) == ["console.log"]
+
+
+async def test_a_command_that_is_not_there_is_an_error_with_words_on_the_console(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="/nowhere/java cannot be started"):
+        await Leash.start(
+            ["/nowhere/java"], folder=tmp_path, environment={}, console=tmp_path / "console.log",
+            remove=[], grace_seconds=1.0,
+        )  # fmt: skip
+
+    assert "/nowhere/java" in (tmp_path / "console.log").read_text()
+
+
+async def test_a_killed_gateway_leaves_nothing_behind(tmp_path: Path) -> None:
+    gateway = f"""
+import subprocess, sys
+holder = subprocess.Popen(
+    [sys.executable, "-I", "-S", {str(HOLDER)!r}, "10", '["scratch"]', sys.executable, "-c", {FOREVER!r}],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+print(holder.stdout.readline().decode(), flush=True)
+{FOREVER}
+"""
+    (tmp_path / "scratch").mkdir()
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", gateway, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    assert running.stdout is not None
+    command_id = int(await running.stdout.readline())
+    assert is_running(command_id)
+
+    running.kill()
+
+    await running.wait()
+    await until(lambda: not is_running(command_id))
+    await until(lambda: names(tmp_path) == [])

@@ -1,0 +1,121 @@
+"""A clock and an engine that do only what a test tells them, for tests of the micro-batcher."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from seqserve.batching import BatchObserver, DropCause, FlushReason, RefusalCause
+
+
+@dataclass(eq=False)
+class FakeTimer:
+    """A call that waits for the clock."""
+
+    when: float
+    callback: Callable[[], None]
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class FakeClock:
+    """Time stands still until `advance`."""
+
+    def __init__(self) -> None:
+        self.timers: list[FakeTimer] = []
+        self._now = 1000.0
+
+    def now(self) -> float:
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer(when, callback)
+        self.timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        """Move on, and make each call that is due at its own time."""
+        target = self._now + seconds
+        while due := [timer for timer in self.pending() if timer.when <= target]:
+            timer = min(due, key=lambda timer: timer.when)
+            self.timers.remove(timer)
+            self._now = max(self._now, timer.when)
+            timer.callback()
+        self._now = target
+
+    def pending(self) -> list[FakeTimer]:
+        """Calls that are still to be made."""
+        return [timer for timer in self.timers if not timer.is_cancelled]
+
+
+class FakeEngine:
+    """Runs until the test answers; `batches` holds the payloads of every batch it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.in_flight: asyncio.Future[Sequence[str]] | None = None
+        self.most_in_flight = 0
+        self._running = 0
+
+    async def run(self, payloads: Sequence[str]) -> Sequence[str]:
+        self.batches.append(list(payloads))
+        self._running += 1
+        self.most_in_flight = max(self.most_in_flight, self._running)
+        self.in_flight = asyncio.get_running_loop().create_future()
+        try:
+            return await self.in_flight
+        finally:
+            self.in_flight = None
+            self._running -= 1
+
+    def answer(self) -> None:
+        """Each payload comes back as its own result."""
+        self.answer_with([f"{payload}!" for payload in self.batches[-1]])
+
+    def answer_with(self, results: Sequence[str]) -> None:
+        assert self.in_flight is not None, "nothing runs"
+        self.in_flight.set_result(results)
+
+    def fail(self, error: Exception) -> None:
+        assert self.in_flight is not None, "nothing runs"
+        self.in_flight.set_exception(error)
+
+    def give_up(self) -> None:
+        """Cancel the batch from the engine's side."""
+        assert self.in_flight is not None, "nothing runs"
+        self.in_flight.cancel()
+
+
+@dataclass
+class Notes(BatchObserver):
+    """Writes down what an observer hears."""
+
+    started: list[tuple[int, FlushReason, int]] = field(default_factory=list)
+    finished: list[tuple[int, float]] = field(default_factory=list)
+    failed: list[tuple[int, Exception]] = field(default_factory=list)
+    drops: list[tuple[DropCause, int]] = field(default_factory=list)
+    refusals: list[tuple[RefusalCause, int]] = field(default_factory=list)
+
+    def batch_started(self, examples: int, reason: FlushReason, queued_examples: int) -> None:
+        self.started.append((examples, reason, queued_examples))
+
+    def batch_finished(self, examples: int, compute_seconds: float) -> None:
+        self.finished.append((examples, compute_seconds))
+
+    def batch_failed(self, examples: int, error: Exception) -> None:
+        self.failed.append((examples, error))
+
+    def dropped(self, cause: DropCause, examples: int) -> None:
+        self.drops.append((cause, examples))
+
+    def refused(self, cause: RefusalCause, examples: int) -> None:
+        self.refusals.append((cause, examples))
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something that only the test can give."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -1,0 +1,66 @@
+"""An engine without torch, whose answers are easy to foretell and tell the rows apart."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from seqserve.archive import Archive
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def expected_answers(rows: npt.ArrayLike, classes: int) -> FloatArray:
+    """What FakeEngine answers to rows [n, *example]: even probabilities, tilted by the row's mean.
+
+    Rows of halves get exactly even ones, as `support.archives.made_up_golden` has them.
+    """
+    flat = np.asarray(rows, np.float32).reshape(len(np.asarray(rows)), -1)
+    answers = np.full((len(flat), classes), 1 / classes, np.float32)
+    tilt = (flat.mean(axis=1) - np.float32(0.5)) / np.float32(classes)
+    answers[:, 0] += tilt
+    answers[:, -1] -= tilt
+    return answers
+
+
+@dataclass
+class FakeEngine:
+    """Answers at once, or not before `gate` is open; `fault` is raised, `wrong` is answered instead."""
+
+    name: str = "fake"
+    device: str = "cpu"
+    gate: asyncio.Event | None = None
+    fault: Exception | None = None
+    wrong: FloatArray | None = None
+    batches: list[int] = field(default_factory=list)
+    unloaded: list[str] = field(default_factory=list)
+
+    async def load(self, archive: Archive) -> FakeModel:
+        return FakeModel(self, archive)
+
+    async def aclose(self) -> None:
+        pass
+
+
+@dataclass
+class FakeModel:
+    """One loaded version."""
+
+    engine: FakeEngine
+    archive: Archive
+
+    async def infer(self, batch: FloatArray) -> FloatArray:
+        self.engine.batches.append(len(batch))
+        if self.engine.gate is not None:
+            await self.engine.gate.wait()
+        if self.engine.fault is not None:
+            raise self.engine.fault
+        if self.engine.wrong is not None:
+            return self.engine.wrong
+        return expected_answers(batch, self.archive.signature.output.example_shape[-1])
+
+    async def unload(self) -> None:
+        self.engine.unloaded.append(f"{self.archive.name}/{self.archive.version}")
