@@ -41,7 +41,7 @@ proto: install ## regenerate service/seqserve/pb from proto/
 	.ci/proto service
 
 lock: install ## pin everything but torch, with hashes
-	$(BIN)/pip-compile --quiet --all-extras --generate-hashes --allow-unsafe --unsafe-package torch \
+	$(BIN)/pip-compile --quiet --all-extras --generate-hashes --unsafe-package torch \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras \
 	  --output-file requirements.lock pyproject.toml
 

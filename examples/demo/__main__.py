@@ -47,9 +47,8 @@ def ask_every_path(console: Console, store: Path, images: PixelArray) -> dict[st
     answers = {}
     console.print("\nstarting the gateway with the embedded engine, and a TorchServe beside it …")
     with start_gateway(store, "--with-torchserve") as gateway:
-        console.print(
-            f"gateway: gRPC {gateway.grpc}, metrics {gateway.http}; TorchServe: {gateway.torchserve}"
-        )
+        console.print(f"gRPC {gateway.grpc}, metrics {gateway.http}")
+        console.print(f"TorchServe {gateway.torchserve}, its logs {gateway.logs}", soft_wrap=True)
         answers["(a) OIP, raw tensor"] = ask_with_raw_tensors(gateway, MODEL, images)
         answers["(b) own API, PNGs"] = ask_own_api(gateway, MODEL, images)
         answers["(c) TorchServe, JSON"] = ask_torchserve_over_http(gateway, MODEL, images)

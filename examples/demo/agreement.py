@@ -7,7 +7,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from examples.demo.command import RunningGateway
 from examples.demo.paths import Answers
@@ -20,11 +20,11 @@ class Disagreement(Exception):
 
 def show_answers(console: Console, answers: dict[str, Answers], truth: list[int]) -> None:
     """A row for each path, a column for each digit: label and probability."""
-    table = Table("path", *(f"true {digit}" for digit in truth), box=SIMPLE)
+    table = Table(Column("path", no_wrap=True), *(f"true {digit}" for digit in truth), box=SIMPLE)
     for path, given in answers.items():
         best = given.probabilities.max(axis=1)
         table.add_row(
-            path, *(f"{label}  {share:.2%}" for label, share in zip(given.labels, best, strict=True))
+            path, *(f"{label} {share:.1%}" for label, share in zip(given.labels, best, strict=True))
         )
     console.print(table)
 

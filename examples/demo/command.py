@@ -34,12 +34,16 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True)
 class RunningGateway:
-    """Where a gateway and its TorchServe answer. tokens: the file with TorchServe's keys."""
+    """Where a gateway and its TorchServe answer.
+
+    tokens: the file with TorchServe's keys. logs: the folder with what TorchServe says.
+    """
 
     grpc: str
     http: str
     torchserve: str
     tokens: Path
+    logs: Path
 
 
 def run(*arguments: str) -> None:
@@ -97,6 +101,7 @@ def _running(events: dict[str, dict[str, Any]]) -> RunningGateway:
         http=f"http://{listening['host']}:{listening['http_port']}",
         torchserve=torchserve["http"],
         tokens=Path(torchserve["tokens"]),
+        logs=Path(torchserve["logs"]),
     )
 
 

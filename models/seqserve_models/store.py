@@ -53,7 +53,7 @@ def publish(content: bytes, store: Path, name: str, version: str) -> tuple[Path,
         with _written_aside(content, archive) as aside:
             if archive.exists():
                 raise _exists(store, name, version)
-            with _claimed(sum_path(archive), f"{digest}  {archive.name}\n".encode()):
+            with _claimed(sum_path(archive), f"{digest}  {archive.name}\n".encode(), archive):
                 aside.replace(archive)
         _sync_folder(store)
     except FileExistsError as error:
@@ -89,21 +89,26 @@ def _written_aside(content: bytes, archive: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _claimed(path: Path, content: bytes) -> Iterator[None]:
-    """A new file that stays only when the block ends well. Raises FileExistsError."""
+def _claimed(path: Path, content: bytes, archive: Path) -> Iterator[None]:
+    """A new file that stays only when the archive is there afterwards. Raises FileExistsError."""
     _write_new(path, content)
     try:
         yield
-    except BaseException:
-        path.unlink()
-        raise
+    finally:
+        if not archive.exists():
+            path.unlink()
 
 
 def _write_new(path: Path, content: bytes) -> None:
+    """The whole content, on the disk, or no file. Raises FileExistsError."""
     with path.open("xb") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
+        try:
+            target.write(content)
+            target.flush()
+            os.fsync(target.fileno())
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

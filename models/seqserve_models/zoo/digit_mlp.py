@@ -47,7 +47,7 @@ DIGIT_MLP = ModelDefinition(
     default_dataset="digits",
     recipes={
         "digits": Recipe(
-            epochs=80,
+            epochs=60,
             batch_size=64,
             learning_rate=8e-3,
             augmentation=Augmentation(rotation_degrees=10, log_scale=0.1, shift_pixels=1, shear=0.1),

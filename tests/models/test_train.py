@@ -1,0 +1,86 @@
+"""Training: what it leaves alone, what it repeats, how it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from seqserve_models.datasets import DigitSet
+from seqserve_models.definition import ModelDefinition, Recipe
+from seqserve_models.errors import ModelInvalid, TrainingDiverged
+from seqserve_models.progress import EpochReport, Progress, SilentProgress
+from seqserve_models.threads import fixed_threads
+from seqserve_models.train import initialise, logits_of, train
+from torch import nn
+
+CPU = torch.device("cpu")
+
+
+class RecordingProgress(SilentProgress):
+    """Remembers every epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[EpochReport] = []
+
+    def epoch(self, report: EpochReport) -> None:
+        self.epochs.append(report)
+
+
+def run(
+    definition: ModelDefinition,
+    noise: DigitSet,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> nn.Sequential:
+    return train(definition, noise, recipe, seed=seed, device=CPU, progress=progress or SilentProgress())
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def test_the_seed_decides_the_weights(definition: ModelDefinition, noise: DigitSet) -> None:
+    recipe = definition.recipes["digits"]
+    first = weights(run(definition, noise, recipe, seed=1))
+    assert torch.equal(first, weights(run(definition, noise, recipe, seed=1)))
+    assert not torch.equal(first, weights(run(definition, noise, recipe, seed=2)))
+
+
+def test_every_epoch_is_told_and_the_loss_falls(definition: ModelDefinition, noise: DigitSet) -> None:
+    recipe = replace(definition.recipes["digits"], epochs=20)
+    progress = RecordingProgress()
+    run(definition, noise, recipe, progress=progress)
+    assert [report.epoch for report in progress.epochs] == list(range(1, 21))
+    assert progress.epochs[-1].loss < progress.epochs[0].loss / 2
+    assert progress.epochs[-1].accuracy > 0.9
+
+
+def test_a_trained_module_gives_probabilities(definition: ModelDefinition, noise: DigitSet) -> None:
+    module = run(definition, noise, definition.recipes["digits"])
+    assert not module.training
+    with torch.no_grad():
+        sums = module(torch.rand(5, 784)).sum(1)
+    torch.testing.assert_close(sums, torch.ones(5))
+
+
+def test_chance_and_threads_of_the_caller_stay_as_they_were(definition: ModelDefinition) -> None:
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    with fixed_threads(threads + 1):
+        initialise(definition, seed=5)
+        assert torch.get_num_threads() == threads + 1
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_loss_that_is_no_number_is_an_error(definition: ModelDefinition, noise: DigitSet) -> None:
+    recipe = replace(definition.recipes["digits"], learning_rate=1e30)
+    with pytest.raises(TrainingDiverged, match=r"digit_mlp: the loss is (nan|inf) after epoch 1 of 2"):
+        run(definition, noise, recipe)
+
+
+def test_a_classifier_without_softmax_is_refused() -> None:
+    with pytest.raises(ModelInvalid, match=r"must end in nn\.Softmax, this one ends in Linear"):
+        logits_of(nn.Sequential(nn.Linear(2, 2)))
