@@ -23,10 +23,11 @@ TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Answers:
-    """labels: one for each digit; probabilities: FP32 [n, 10]."""
+    """labels: one for each digit; probabilities: FP32 [n, 10]; device: `cpu` or `cuda`, where it is known."""
 
     labels: list[str]
     probabilities: npt.NDArray[np.float32]
+    device: str = "cpu"
 
 
 def ask_with_raw_tensors(gateway: RunningGateway, model: str, images: PixelArray) -> Answers:
@@ -38,7 +39,8 @@ def ask_with_raw_tensors(gateway: RunningGateway, model: str, images: PixelArray
         stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         reply = stub.ModelInfer(request, timeout=TIMEOUT_SECONDS)
     probabilities = np.frombuffer(reply.raw_output_contents[0], "<f4").reshape(reply.outputs[0].shape)
-    return Answers([str(index) for index in probabilities.argmax(axis=1)], probabilities)
+    device = reply.parameters["seqserve_device"].string_param.partition(":")[0]
+    return Answers([str(index) for index in probabilities.argmax(axis=1)], probabilities, device)
 
 
 def ask_own_api(gateway: RunningGateway, model: str, images: PixelArray) -> Answers:

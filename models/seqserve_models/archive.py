@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +13,13 @@ import numpy as np
 
 from seqserve_models.errors import ArchiverFailed
 from seqserve_models.evaluate import Values
+from seqserve_models.interpreter import StepFailed, run_fresh
 from seqserve_models.members import Members, read_zip, write_zip
 from seqserve_models.signature import json_document
 
 HANDLER = Path(__file__).with_name("handler.py")
 MANIFEST = "MAR-INF/MANIFEST.json"
 SUMS = "SHA256SUMS"
-ARCHIVER_TIMEOUT_SECONDS = 300
 # What torch-model-archiver's console script does; it need not be on PATH this way.
 ARCHIVER = "from model_archiver.model_packaging import generate_model_archive as run; run()"
 
@@ -85,26 +82,9 @@ def _run_archiver(scratch: Path, name: str, version: str, members: Mapping[str, 
         "--export-path": str(output),
     }
     arguments = [text for option in options.items() for text in option]
-    _call([sys.executable, "-P", "-c", ARCHIVER, *arguments], files, temporary)
-    return read_zip((output / f"{name}.mar").read_bytes())
-
-
-def _call(command: list[str], folder: Path, temporary: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(temporary)}
+    variables = {"TMPDIR": str(temporary)}
     try:
-        subprocess.run(  # noqa: S603  # this interpreter and names of ours
-            command,
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=ARCHIVER_TIMEOUT_SECONDS,
-        )
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
-        raise ArchiverFailed(f"torch-model-archiver: {lines[-1]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ArchiverFailed(
-            f"torch-model-archiver took more than {ARCHIVER_TIMEOUT_SECONDS} seconds"
-        ) from error
+        run_fresh(["-c", ARCHIVER, *arguments], folder=files, variables=variables)
+    except StepFailed as error:
+        raise ArchiverFailed(f"torch-model-archiver gave no archive: {error}") from error
+    return read_zip((output / f"{name}.mar").read_bytes())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import io
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -22,10 +21,10 @@ import torch
 from torch import nn
 
 from seqserve_models.errors import ExportFailed
+from seqserve_models.interpreter import StepFailed, run_fresh
 from seqserve_models.members import Members, write_zip
 
 MODULE_FILE = "module.bin"
-EXPORT_TIMEOUT_SECONDS = 300
 # The first holds absolute paths for error texts, the second is random; loading needs neither.
 DROPPED_SUFFIXES = (".debug_pkl", "/.data/serialization_id")
 
@@ -35,21 +34,17 @@ def export(module: nn.Module, name: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="seqserve-export-") as scratch:
         frozen = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
         torch.save(frozen, Path(scratch, MODULE_FILE))
-        _run_fresh(Path(scratch), f"{name}.pt")
+        _script_fresh(Path(scratch), f"{name}.pt")
         return normalise(Path(scratch, f"{name}.pt").read_bytes())
 
 
-def _run_fresh(scratch: Path, target: str) -> None:
-    command = [sys.executable, "-P", "-m", "seqserve_models.export", MODULE_FILE, target]
+def _script_fresh(scratch: Path, target: str) -> None:
+    # The order of a class's constants follows the hashes of their names.
+    variables = {"PYTHONHASHSEED": "0"}
     try:
-        subprocess.run(  # noqa: S603  # this interpreter, this module, names of ours
-            command, cwd=scratch, check=True, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_SECONDS
-        )
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
-        raise ExportFailed(f"TorchScript could not be made of the module: {lines[-1]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ExportFailed(f"the export took more than {EXPORT_TIMEOUT_SECONDS} seconds") from error
+        run_fresh(["-m", "seqserve_models.export", MODULE_FILE, target], folder=scratch, variables=variables)
+    except StepFailed as error:
+        raise ExportFailed(f"TorchScript could not be made of the module: {error}") from error
 
 
 def normalise(script: bytes) -> bytes:

@@ -30,8 +30,7 @@ def choose_version(store: Path, name: str, version: str | None) -> str:
 
     Raises SettingInvalid, VersionExists, and StoreUnwritable where the store is no folder.
     """
-    if store.exists() and not store.is_dir():
-        raise StoreUnwritable(f"{store} is not a folder", hint="--output names the model store")
+    _check_folder(store)
     if version is None:
         return str(max(_versions(store, name), default=0) + 1)
     if VERSION_PATTERN.fullmatch(version) is None:
@@ -48,6 +47,7 @@ def publish(content: bytes, store: Path, name: str, version: str) -> tuple[Path,
     finds its sum. Raises VersionExists, StoreUnwritable.
     """
     archive, digest = archive_path(store, name, version), hashlib.sha256(content).hexdigest()
+    _check_folder(store)
     try:
         store.mkdir(parents=True, exist_ok=True)
         with _written_aside(content, archive) as aside:
@@ -61,6 +61,11 @@ def publish(content: bytes, store: Path, name: str, version: str) -> tuple[Path,
     except OSError as error:
         raise StoreUnwritable(f"{archive} cannot be written: {error.strerror or error}") from error
     return archive, digest
+
+
+def _check_folder(store: Path) -> None:
+    if store.exists() and not store.is_dir():
+        raise StoreUnwritable(f"{store} is not a folder", hint="--output names the model store")
 
 
 def _versions(store: Path, name: str) -> set[int]:

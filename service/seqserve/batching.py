@@ -151,11 +151,12 @@ class Batcher(Generic[P, R]):
     def _plan(self) -> None:
         """Let the worker go on: now, or when the oldest request has waited long enough."""
         oldest, delay = self._waiting.oldest, self._limits.max_queue_delay_seconds
-        if self._waiting.is_closed or self._waiting.examples >= self._limits.max_batch_size:
+        is_full = self._waiting.examples >= self._limits.max_batch_size
+        if self._waiting.is_closed:
             self._is_due.set()
         elif oldest is None:
             self._is_due.clear()
-        elif not delay or oldest.arrived + delay <= self._clock.now():
+        elif is_full or oldest.arrived + delay <= self._clock.now():
             self._is_due.set()
         else:
             self._is_due.clear()

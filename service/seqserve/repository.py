@@ -200,8 +200,8 @@ class Repository:
 def _claimed_by(path: Path) -> tuple[str, str]:
     """Name and version as the file's name claims them, for archives that cannot be read."""
     name, _, version = path.stem.rpartition("-")
-    return (name, version) if name and version.isdigit() else (path.stem, "0")
+    return (name, version) if name and version.isdecimal() else (path.stem, "0")
 
 
 def _number(version: str) -> tuple[int, str]:
-    return (int(version), version) if version.isdigit() else (0, version)
+    return (int(version), version) if version.isdecimal() else (0, version)

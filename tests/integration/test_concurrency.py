@@ -9,27 +9,29 @@ import grpc
 import numpy as np
 import pytest
 
+from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
 from support.archives import make_archive
 from support.engines import FakeEngine, expected_answers
 from support.gateway import running_gateway
-from support.oip import details_of, infer_request, rows_of
+from support.oip import details_of, infer_request, inference_stub, rows_of, words_of
 
 IMAGE = np.full((1, 6), 0.25, np.float32)
 
 
 @pytest.fixture
 def stub(channel: grpc.aio.Channel) -> GRPCInferenceServiceStub:
-    return GRPCInferenceServiceStub(channel)
+    return inference_stub(channel)
 
 
-async def held(engine: FakeEngine, stub: GRPCInferenceServiceStub) -> asyncio.Task[object]:
+async def held(engine: FakeEngine, stub: GRPCInferenceServiceStub) -> asyncio.Future[pb.ModelInferResponse]:
     """A request that keeps the engine busy until its gate opens."""
     engine.batches.clear()
-    engine.gate = asyncio.Event()
-    task = asyncio.ensure_future(stub.ModelInfer(infer_request(IMAGE)))
-    while not engine.batches:
-        await asyncio.sleep(0.001)
+    engine.hold()
+    task: asyncio.Future[pb.ModelInferResponse] = asyncio.ensure_future(
+        stub.ModelInfer(infer_request(IMAGE))
+    )
+    await engine.entered.wait()
     return task
 
 
@@ -83,13 +85,13 @@ async def test_a_caller_without_a_deadline_gets_the_default_one(tmp_path: Path, 
         running_gateway([make_archive(tmp_path)], engine, default_timeout_seconds=0.1) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
     ):
-        engine.gate = asyncio.Event()
+        engine.hold()
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
-            await GRPCInferenceServiceStub(channel).ModelInfer(infer_request(IMAGE))
+            await inference_stub(channel).ModelInfer(infer_request(IMAGE))
         engine.gate.set()
 
     assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "0.1 s" in refusal.value.details()
+    assert "0.1 s" in words_of(refusal.value)
 
 
 async def test_a_full_queue_refuses_at_once_with_a_retry_hint(tmp_path: Path, engine: FakeEngine) -> None:
@@ -97,7 +99,7 @@ async def test_a_full_queue_refuses_at_once_with_a_retry_hint(tmp_path: Path, en
         running_gateway([make_archive(tmp_path)], engine, max_queue_size=4) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
     ):
-        stub = GRPCInferenceServiceStub(channel)
+        stub = inference_stub(channel)
         first = await held(engine, stub)
         waiting = asyncio.ensure_future(stub.ModelInfer(infer_request(np.repeat(IMAGE, 4, axis=0))))
         await asyncio.sleep(0.1)

@@ -19,7 +19,7 @@ from seqserve.server import Gateway
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway, settings_for_tests
-from support.oip import infer_request
+from support.oip import infer_request, inference_stub, send_bytes
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -38,7 +38,14 @@ async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_health_knows_the_whole_the_services_and_the_models(channel: grpc.aio.Channel) -> None:
-    names = ["", "liveness", "inference.GRPCInferenceService", "seqserve.v1.PredictionService", "model/tiny", "model/tiny/1"]
+    names = [
+        "",
+        "liveness",
+        "inference.GRPCInferenceService",
+        "seqserve.v1.PredictionService",
+        "model/tiny",
+        "model/tiny/1",
+    ]
     assert [await health(channel, name) for name in names] == [SERVING] * len(names)
 
     with pytest.raises(grpc.aio.AioRpcError) as unknown:
@@ -84,9 +91,9 @@ async def test_a_broken_archive_makes_its_model_not_ready_and_leaves_the_others(
         assert await health(channel, "model/broken") == NOT_SERVING
         assert await health(channel, "") == NOT_SERVING
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
-            await GRPCInferenceServiceStub(channel).ModelInfer(infer_request(IMAGE, model="broken"))
+            await inference_stub(channel).ModelInfer(infer_request(IMAGE, model="broken"))
         assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
-        await GRPCInferenceServiceStub(channel).ModelInfer(infer_request(IMAGE, model="good"))
+        await inference_stub(channel).ModelInfer(infer_request(IMAGE, model="good"))
 
 
 async def test_readyz_lists_the_models(http: httpx.AsyncClient) -> None:
@@ -99,14 +106,14 @@ async def test_readyz_lists_the_models(http: httpx.AsyncClient) -> None:
 async def test_metrics_count_requests_by_code_and_not_the_golden_rows(
     http: httpx.AsyncClient, channel: grpc.aio.Channel
 ) -> None:
-    stub = GRPCInferenceServiceStub(channel)
+    stub = inference_stub(channel)
     for _ in range(3):
         await stub.ModelInfer(infer_request(IMAGE))
     for bad in (infer_request(IMAGE, name="pixels"), infer_request(IMAGE, model="made-up-by-a-caller")):
         with pytest.raises(grpc.aio.AioRpcError):
             await stub.ModelInfer(bad)
     with pytest.raises(grpc.aio.AioRpcError):
-        await channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(b"\xff")
+        await send_bytes(channel, "/inference.GRPCInferenceService/ModelInfer", b"\xff")
 
     text = (await http.get("/metrics")).text
 
@@ -125,7 +132,11 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
     replies = [reply async for reply in call]
 
     names = {service.name for service in replies[0].list_services_response.service}
-    assert {"inference.GRPCInferenceService", "seqserve.v1.PredictionService", "grpc.health.v1.Health"} <= names
+    assert {
+        "inference.GRPCInferenceService",
+        "seqserve.v1.PredictionService",
+        "grpc.health.v1.Health",
+    } <= names
 
 
 async def test_a_drain_tells_watchers_and_ends_their_streams(tmp_path: Path, engine: FakeEngine) -> None:
@@ -136,18 +147,19 @@ async def test_a_drain_tells_watchers_and_ends_their_streams(tmp_path: Path, eng
         draining = asyncio.create_task(gateway.drain())
         assert (await watch.read()).status == NOT_SERVING
         await draining
-        await channel.close()
+        await channel.close(None)
 
 
-async def test_a_drain_answers_what_is_in_flight_and_refuses_what_comes(tmp_path: Path, engine: FakeEngine) -> None:
+async def test_a_drain_answers_what_is_in_flight_and_refuses_what_comes(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
     archive = make_archive(tmp_path)
     async with running_gateway([archive], engine, drain_pause_seconds=0.2) as gateway:
-        engine.gate = asyncio.Event()
+        engine.hold()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
-            stub = GRPCInferenceServiceStub(channel)
+            stub = inference_stub(channel)
             in_flight = [asyncio.create_task(_infer(stub)) for _ in range(8)]
-            while not engine.batches[1:]:  # the first was the golden check
-                await asyncio.sleep(0)
+            await engine.entered.wait()
             draining = asyncio.create_task(gateway.drain())
             await asyncio.sleep(0.4)  # past the pause, in which calls are still taken
             with pytest.raises(grpc.aio.AioRpcError) as refusal:

@@ -9,14 +9,14 @@ import pytest
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
 from support.engines import FakeEngine, expected_answers
-from support.oip import infer_request, rows_of
+from support.oip import infer_request, inference_stub, rows_of
 
 IMAGES = np.linspace(0, 1, 18, dtype=np.float32).reshape(3, 2, 3)
 
 
 @pytest.fixture
 def stub(channel: grpc.aio.Channel) -> GRPCInferenceServiceStub:
-    return GRPCInferenceServiceStub(channel)
+    return inference_stub(channel)
 
 
 async def test_raw_rows_are_answered_in_order(stub: GRPCInferenceServiceStub) -> None:
@@ -35,7 +35,10 @@ async def test_a_single_image_is_one_example(stub: GRPCInferenceServiceStub) -> 
 
 @pytest.mark.parametrize(
     ("datatype", "field", "values"),
-    [("FP32", "fp32_contents", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]), ("UINT8", "uint_contents", [0, 51, 102, 153, 204, 255])],
+    [
+        ("FP32", "fp32_contents", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        ("UINT8", "uint_contents", [0, 51, 102, 153, 204, 255]),
+    ],
 )
 async def test_typed_contents_are_answered_in_typed_form(
     stub: GRPCInferenceServiceStub, datatype: str, field: str, values: list[float]
@@ -90,7 +93,11 @@ async def test_metadata_describes_server_and_model(stub: GRPCInferenceServiceStu
 
     assert (server.name, list(server.extensions)) == ("seqserve", [])
     assert (model.name, list(model.versions), model.platform) == ("tiny", ["1"], "pytorch_torchscript")
-    assert (model.inputs[0].name, model.inputs[0].datatype, list(model.inputs[0].shape)) == ("image", "FP32", [-1, 6])
+    assert (model.inputs[0].name, model.inputs[0].datatype, list(model.inputs[0].shape)) == (
+        "image",
+        "FP32",
+        [-1, 6],
+    )
     assert model.outputs[0].shape[0] == -1
 
 

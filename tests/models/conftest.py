@@ -1,4 +1,4 @@
-"""A small random data set, an untrained model, and one archive built with the default settings."""
+"""A small data set, an untrained model, and one archive built with the default settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from seqserve_models.build import BuildResult, build
 from seqserve_models.datasets import DigitSet
 from seqserve_models.definition import ModelDefinition, Recipe
@@ -23,12 +24,13 @@ def definition() -> ModelDefinition:
 
 
 @pytest.fixture(scope="session")
-def noise() -> DigitSet:
-    """Random images and labels: 96 to train on, 40 held out."""
+def rows() -> DigitSet:
+    """Noise, with one bright row for each digit: 96 images to train on, 40 held out."""
     generator = np.random.default_rng(7)
-    images = generator.integers(0, 256, (136, 28, 28), np.uint8)
+    images = generator.integers(0, 100, (136, 28, 28), np.uint8)
     labels = generator.integers(0, 10, 136, np.int64)
-    return DigitSet("noise", images[:96], labels[:96], images[96:], labels[96:])
+    images[np.arange(136), 2 * labels] = 255
+    return DigitSet("rows", images[:96], labels[:96], images[96:], labels[96:])
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from seqserve_models.augmentation import Augmentation, augment
 
 NOTHING = Augmentation(rotation_degrees=0, log_scale=0, shift_pixels=0, shear=0)

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from seqserve_models.build import BuildResult, build, run_plan
 from seqserve_models.definition import ModelDefinition
 from seqserve_models.errors import ExportDiffers, TrainingDiverged, UnknownModel, VersionExists
 from seqserve_models.export import export
 from seqserve_models.plan import make_plan
 from seqserve_models.train import initialise
-from torch import nn
 
 MNIST_DIR = os.environ.get("SEQSERVE_MNIST_DIR")
 BUILD = """

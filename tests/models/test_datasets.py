@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from seqserve_models.datasets import hold_out, load_digit_set, to_values
 from seqserve_models.errors import DatasetBroken, DatasetMissing, UnknownDataset
 from seqserve_models.rendering import render

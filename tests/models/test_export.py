@@ -9,23 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from torch import nn
+
 from seqserve_models.errors import ExportDiffers, ExportFailed
 from seqserve_models.evaluate import infer
 from seqserve_models.export import export, load
 from seqserve_models.train import initialise
 from seqserve_models.verify import largest_difference, verify
 from seqserve_models.zoo.digit_mlp import DIGIT_MLP
-from torch import nn
 
 INPUTS = np.random.default_rng(0).random((300, 784), np.float32)
-
-
-class Unscriptable(nn.Module):
-    """Python that TorchScript does not know."""
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return eval("values")  # type: ignore[no-any-return]  # noqa: S307
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +46,7 @@ def test_two_exports_from_two_folders_are_equal(
     module: nn.Sequential, script: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONHASHSEED", "3")
     assert export(module, "digit_mlp") == script
 
 
@@ -99,5 +93,5 @@ def test_a_difference_that_is_no_number_never_agrees() -> None:
 
 
 def test_a_module_that_cannot_be_scripted_is_an_error_with_the_reason() -> None:
-    with pytest.raises(ExportFailed, match="TorchScript could not be made of the module"):
-        export(nn.Sequential(Unscriptable()), "digit_mlp")
+    with pytest.raises(ExportFailed, match="variable number of arguments"):
+        export(nn.Sequential(nn.Module()), "digit_mlp")

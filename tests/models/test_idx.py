@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from seqserve_models.errors import DatasetBroken, DatasetMissing
 from seqserve_models.idx import read_idx
 
@@ -57,7 +58,7 @@ def empty(content: bytes) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -70,11 +71,14 @@ def empty(content: bytes) -> bytes:
     ],
 )
 def test_a_damaged_file_is_refused_with_the_reason(
-    tmp_path: Path, write_idx: WriteIdx, damage: Callable[[bytes], bytes], says: str, packed: bool
+    tmp_path: Path,
+    write_idx: WriteIdx,
+    damage: Callable[[bytes], bytes],
+    says: str,
+    pack: Callable[[bytes], bytes],
 ) -> None:
     path = write_idx("images", IMAGES)
-    content = damage(path.read_bytes())
-    path.write_bytes(gzip.compress(content) if packed else content)
+    path.write_bytes(pack(damage(path.read_bytes())))
     with pytest.raises(DatasetBroken, match=says):
         read_idx(tmp_path, "images", rank=3)
 

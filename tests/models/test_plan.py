@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from seqserve_models.definition import ModelDefinition
 from seqserve_models.errors import BuildError, DeviceUnavailable, SettingInvalid, UnknownDataset
 from seqserve_models.plan import make_plan

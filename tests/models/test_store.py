@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from seqserve_models.errors import SettingInvalid, StoreUnwritable, VersionExists
 from seqserve_models.store import choose_version, publish
 
@@ -44,7 +45,7 @@ def test_a_version_in_use_is_refused_before_anything_is_built(tmp_path: Path) ->
     assert choose_version(tmp_path, "m", "5") == "5"
 
 
-@pytest.mark.parametrize("version", ["0", "01", "-1", "1.0", "v1", "", "1\n", "١", "9" * 19])
+@pytest.mark.parametrize("version", ["0", "01", "-1", "1.0", "v1", "", "1\n", "\u0661", "9" * 19])
 def test_a_version_is_a_positive_number(tmp_path: Path, version: str) -> None:
     with pytest.raises(SettingInvalid):
         choose_version(tmp_path, "m", version)

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
+
 from seqserve_models.datasets import DigitSet
 from seqserve_models.definition import ModelDefinition, Recipe
 from seqserve_models.errors import ModelInvalid, TrainingDiverged
 from seqserve_models.progress import EpochReport, Progress, SilentProgress
 from seqserve_models.threads import fixed_threads
 from seqserve_models.train import initialise, logits_of, train
-from torch import nn
 
 CPU = torch.device("cpu")
 
@@ -29,37 +30,38 @@ class RecordingProgress(SilentProgress):
 
 def run(
     definition: ModelDefinition,
-    noise: DigitSet,
+    rows: DigitSet,
     recipe: Recipe,
     *,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> nn.Sequential:
-    return train(definition, noise, recipe, seed=seed, device=CPU, progress=progress or SilentProgress())
+    with fixed_threads():
+        return train(definition, rows, recipe, seed=seed, device=CPU, progress=progress or SilentProgress())
 
 
 def weights(module: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
 
-def test_the_seed_decides_the_weights(definition: ModelDefinition, noise: DigitSet) -> None:
+def test_the_seed_decides_the_weights(definition: ModelDefinition, rows: DigitSet) -> None:
     recipe = definition.recipes["digits"]
-    first = weights(run(definition, noise, recipe, seed=1))
-    assert torch.equal(first, weights(run(definition, noise, recipe, seed=1)))
-    assert not torch.equal(first, weights(run(definition, noise, recipe, seed=2)))
+    first = weights(run(definition, rows, recipe, seed=1))
+    assert torch.equal(first, weights(run(definition, rows, recipe, seed=1)))
+    assert not torch.equal(first, weights(run(definition, rows, recipe, seed=2)))
 
 
-def test_every_epoch_is_told_and_the_loss_falls(definition: ModelDefinition, noise: DigitSet) -> None:
-    recipe = replace(definition.recipes["digits"], epochs=20)
+def test_every_epoch_is_told_and_the_loss_falls(definition: ModelDefinition, rows: DigitSet) -> None:
+    recipe = replace(definition.recipes["digits"], epochs=20, learning_rate=1e-2)
     progress = RecordingProgress()
-    run(definition, noise, recipe, progress=progress)
+    run(definition, rows, recipe, progress=progress)
     assert [report.epoch for report in progress.epochs] == list(range(1, 21))
     assert progress.epochs[-1].loss < progress.epochs[0].loss / 2
     assert progress.epochs[-1].accuracy > 0.9
 
 
-def test_a_trained_module_gives_probabilities(definition: ModelDefinition, noise: DigitSet) -> None:
-    module = run(definition, noise, definition.recipes["digits"])
+def test_a_trained_module_gives_probabilities(definition: ModelDefinition, rows: DigitSet) -> None:
+    module = run(definition, rows, definition.recipes["digits"])
     assert not module.training
     with torch.no_grad():
         sums = module(torch.rand(5, 784)).sum(1)
@@ -75,10 +77,10 @@ def test_chance_and_threads_of_the_caller_stay_as_they_were(definition: ModelDef
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_loss_that_is_no_number_is_an_error(definition: ModelDefinition, noise: DigitSet) -> None:
+def test_a_loss_that_is_no_number_is_an_error(definition: ModelDefinition, rows: DigitSet) -> None:
     recipe = replace(definition.recipes["digits"], learning_rate=1e30)
     with pytest.raises(TrainingDiverged, match=r"digit_mlp: the loss is (nan|inf) after epoch 1 of 2"):
-        run(definition, noise, recipe)
+        run(definition, rows, recipe)
 
 
 def test_a_classifier_without_softmax_is_refused() -> None:

@@ -28,15 +28,24 @@ def expected_answers(rows: npt.ArrayLike, classes: int) -> FloatArray:
 
 @dataclass
 class FakeEngine:
-    """Answers at once, or not before `gate` is open; `fault` is raised, `wrong` is answered instead."""
+    """Answers at once unless `hold` was called; `fault` is raised, `wrong` is answered instead."""
 
     name: str = "fake"
     device: str = "cpu"
-    gate: asyncio.Event | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
     fault: Exception | None = None
     wrong: FloatArray | None = None
     batches: list[int] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def hold(self) -> None:
+        """Keep every batch from now on waiting until `gate` is set; `entered` tells that one waits."""
+        self.gate.clear()
+        self.entered.clear()
 
     async def load(self, archive: Archive) -> FakeModel:
         return FakeModel(self, archive)
@@ -54,8 +63,8 @@ class FakeModel:
 
     async def infer(self, batch: FloatArray) -> FloatArray:
         self.engine.batches.append(len(batch))
-        if self.engine.gate is not None:
-            await self.engine.gate.wait()
+        self.engine.entered.set()
+        await self.engine.gate.wait()
         if self.engine.fault is not None:
             raise self.engine.fault
         if self.engine.wrong is not None:

@@ -7,11 +7,12 @@ from typing import Any
 import grpc
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from seqserve.pb import inference_pb2 as pb
+from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from seqserve.pb.v1.prediction_pb2_grpc import PredictionServiceStub
 
 DETAILS = {
     kind.DESCRIPTOR.full_name: kind
@@ -38,10 +39,31 @@ def rows_of(reply: pb.ModelInferResponse) -> npt.NDArray[np.float32]:
     return np.asarray(reply.outputs[0].contents.fp32_contents, np.float32).reshape(shape)
 
 
-def details_of(error: grpc.RpcError) -> dict[str, Message]:
+def inference_stub(channel: grpc.aio.Channel) -> GRPCInferenceServiceStub:
+    """A client of the Open Inference Protocol."""
+    return GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+def prediction_stub(channel: grpc.aio.Channel) -> PredictionServiceStub:
+    """A client of our own API."""
+    return PredictionServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+async def send_bytes(channel: grpc.aio.Channel, method: str, body: bytes) -> bytes:
+    """Call a method with bytes that may be no message of it."""
+    reply: bytes = await channel.unary_unary(method, None, None)(body)
+    return reply
+
+
+def words_of(error: grpc.aio.AioRpcError) -> str:
+    """What a refusal says to a person."""
+    return error.details() or ""
+
+
+def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     """google.rpc details of a refusal by short name: BadRequest, ErrorInfo, RetryInfo."""
-    status = rpc_status.from_call(error)
-    found: dict[str, Message] = {}
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it takes aio's errors as well
+    found: dict[str, Any] = {}
     for packed in status.details if status else ():
         message = DETAILS[packed.type_url.rpartition("/")[2]]()
         packed.Unpack(message)

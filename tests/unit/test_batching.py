@@ -69,8 +69,9 @@ async def setup() -> AsyncIterator[Setup]:
     yield make
     for bench in benches:
         bench.batcher.abort(ShuttingDown("the test is over"))
+        await settle()
+        assert all(caller.done() for caller in bench.callers), "somebody is stranded"
         await asyncio.gather(*bench.callers, return_exceptions=True)
-    await settle()
 
 
 def results(caller: Caller) -> list[str]:

@@ -1,0 +1,277 @@
+"""The repository: which version answers, what a broken archive does, and what metrics may be named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqserve.archive import Archive
+from seqserve.batching import Batcher, BatchLimits, Part
+from seqserve.engines.base import LoadedModel
+from seqserve.errors import (
+    EngineUnavailable,
+    ModelNotFound,
+    ModelNotReady,
+    ShuttingDown,
+    VersionNotFound,
+)
+from seqserve.predictor import batch_runner
+from seqserve.repository import ModelState, ModelVersion, Repository, RowBatcher
+from seqserve.signature import Signature
+from support.archives import make_archive
+from support.engines import FakeEngine, FakeModel
+
+HALVES = np.full((2, 6), 0.5, np.float32)
+NOT_HALF = np.array([[0.9, 0.1], [0.9, 0.1]], np.float32)
+
+
+@dataclass
+class PickyEngine(FakeEngine):
+    """Does not load what is listed in `refused`."""
+
+    refused: Sequence[str] = field(default_factory=list)
+
+    async def load(self, archive: Archive) -> FakeModel:
+        if archive.name in self.refused:
+            raise EngineUnavailable("no room")
+        return await super().load(archive)
+
+
+def make_batcher(signature: Signature, model: LoadedModel) -> RowBatcher:
+    return Batcher(batch_runner(model), BatchLimits(signature.max_batch_size), slots=asyncio.Semaphore(1))
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def repository() -> Repository:
+    return Repository(make_batcher)
+
+
+def disagreeing(folder: Path, name: str = "tiny", version: str = "1") -> Path:
+    """An archive whose golden rows the fake engine does not give."""
+    return make_archive(folder, name, version, golden=(HALVES, NOT_HALF))
+
+
+def with_flipped_byte(path: Path) -> Path:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def states(repository: Repository) -> dict[str, ModelState]:
+    return {f"{found.name}/{found.version}": found.state for found in repository.versions()}
+
+
+async def test_versions_stand_side_by_side_and_the_highest_number_answers(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await repository.load_all([make_archive(tmp_path, "tiny", number) for number in ("10", "2", "9")], engine)
+
+    assert repository.resolve("tiny", "").version == "10"
+    assert [repository.resolve("tiny", number).version for number in ("2", "9", "10")] == ["2", "9", "10"]
+    assert [found.version for found in repository.versions()] == ["2", "9", "10"]
+
+
+async def test_a_request_is_bound_to_everything_of_one_version(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    path = make_archive(tmp_path, "tiny", "7")
+    await repository.load_all([path], engine)
+
+    bound = repository.resolve("tiny", "7")
+
+    assert (bound.name, bound.version, bound.engine, bound.device) == ("tiny", "7", "fake", "cpu")
+    assert (bound.signature.name, bound.signature.version) == ("tiny", "7")
+    assert path.with_name("tiny-7.mar.sha256").read_text().startswith(bound.archive_sha256 + " ")
+    [outcome] = await bound.batcher.submit([Part(HALVES, 2)], deadline=None)
+    assert outcome.result.shape == (2, 2)
+    await repository.aclose()
+
+
+async def test_the_highest_ready_version_answers_for_one_that_failed(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    archives = [make_archive(tmp_path, "tiny", "1"), make_archive(tmp_path, "tiny", "2"), disagreeing(tmp_path, "tiny", "3")]
+    await repository.load_all(archives, engine)
+
+    assert repository.resolve("tiny", "").version == "2"
+    with pytest.raises(ModelNotReady, match="version '3' is not ready: failed"):
+        repository.resolve("tiny", "3")
+    assert repository.is_ready("tiny", "")
+    assert not repository.is_ready("tiny", "3")
+    assert repository.are_all_ready()
+
+
+async def test_golden_disagreement_fails_the_version_and_unloads_it(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await repository.load_all([disagreeing(tmp_path)], engine)
+
+    [found] = repository.versions()
+    assert found.state is ModelState.FAILED
+    assert "golden check: answers differ by up to 0.4 on cpu" in found.reason
+    assert engine.unloaded == ["tiny/1"]
+    assert not repository.are_all_ready()
+    await repository.aclose()
+    assert engine.unloaded == ["tiny/1"]
+
+
+@pytest.mark.parametrize("name", ["broken-3.mar", "broken.mar", "broken-x.mar", "broken-².mar"])
+async def test_a_broken_archive_is_kept_as_failed_under_its_files_name_and_leaves_the_others(
+    tmp_path: Path, repository: Repository, engine: FakeEngine, name: str
+) -> None:
+    broken = tmp_path / name
+    broken.write_bytes(b"no zip")
+    await repository.load_all([broken, make_archive(tmp_path, "good")], engine)
+
+    [failed] = [found for found in repository.versions() if found.state is ModelState.FAILED]
+    assert failed.name.startswith("broken")
+    assert failed.version == ("3" if name == "broken-3.mar" else "0")
+    assert name in failed.reason
+    assert repository.is_ready("good", "")
+    assert not repository.is_ready(failed.name, "")
+    assert not repository.are_all_ready()
+
+
+async def test_a_flipped_byte_is_refused_with_both_hashes(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await repository.load_all([with_flipped_byte(make_archive(tmp_path))], engine)
+
+    assert "tiny-1.mar: SHA-256 is " in repository.versions()[0].reason
+    assert engine.batches == []
+
+
+async def test_what_the_engine_does_not_load_is_failed_and_leaves_the_others(
+    tmp_path: Path, repository: Repository
+) -> None:
+    engine = PickyEngine(refused=["big"])
+    await repository.load_all([make_archive(tmp_path, name) for name in ("big", "small")], engine)
+
+    assert states(repository) == {"big/1": ModelState.FAILED, "small/1": ModelState.READY}
+    assert repository.versions()[0].reason == "no room"
+    assert engine.unloaded == []
+
+
+async def test_a_version_that_is_there_already_is_refused_and_the_first_serves_on(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    first = make_archive(tmp_path)
+    (tmp_path / "other").mkdir()
+    second = make_archive(tmp_path / "other", golden=(HALVES[:1], np.full((1, 2), 0.5, np.float32)))
+    heard: list[ModelState] = []
+
+    async def hear(changed: ModelVersion) -> None:
+        heard.append(changed.state)
+
+    repository.listeners.append(hear)
+    await repository.load_all([first, second], engine)
+
+    assert states(repository) == {"tiny/1": ModelState.READY}
+    assert first.with_name("tiny-1.mar.sha256").read_text().startswith(repository.resolve("tiny", "1").archive_sha256)
+    assert heard == [ModelState.LOADING, ModelState.READY]
+    assert len(engine.batches) == 1
+
+
+async def test_listeners_hear_of_every_change(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    heard: list[tuple[str, ModelState]] = []
+
+    async def hear(changed: ModelVersion) -> None:
+        heard.append((changed.name, changed.state))
+
+    repository.listeners.append(hear)
+    await repository.load_all([make_archive(tmp_path, "good"), disagreeing(tmp_path, "bad")], engine)
+
+    assert heard == [
+        ("good", ModelState.LOADING), ("good", ModelState.READY),
+        ("bad", ModelState.LOADING), ("bad", ModelState.FAILED),
+    ]  # fmt: skip
+
+
+async def test_while_it_loads_a_version_is_known_and_not_ready(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    engine.hold()
+    loading = asyncio.create_task(repository.load_all([make_archive(tmp_path)], engine))
+    await engine.entered.wait()
+
+    with pytest.raises(ModelNotReady, match="loading"):
+        repository.resolve("tiny", "")
+    assert not repository.are_all_ready()
+    engine.gate.set()
+    await loading
+    assert repository.are_all_ready()
+
+
+async def test_nothing_is_ready_in_an_empty_store_or_during_a_drain(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await repository.load_all([], engine)
+    assert not repository.are_all_ready()
+
+    await repository.load_all([make_archive(tmp_path)], engine)
+    assert repository.are_all_ready()
+    repository.is_draining = True
+    assert not repository.are_all_ready()
+
+
+async def test_who_asks_for_what_is_not_there_hears_what_is(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await repository.load_all([make_archive(tmp_path, "tiny", number) for number in ("10", "9")], engine)
+
+    with pytest.raises(ModelNotFound, match="'nobody'"):
+        repository.resolve("nobody", "")
+    with pytest.raises(VersionNotFound, match="'11'; available: 9, 10"):
+        repository.resolve("tiny", "11")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "labels"),
+    [
+        ("tiny", "", ("tiny", "10")),
+        ("tiny", "9", ("tiny", "9")),
+        ("tiny", "11", ("tiny", "unknown")),
+        ("nobody", "", ("unknown", "unknown")),
+        ("nobody", "10", ("unknown", "unknown")),
+    ],
+)
+async def test_metric_labels_come_from_the_repository_never_from_callers(
+    tmp_path: Path, repository: Repository, engine: FakeEngine, name: str, version: str, labels: tuple[str, str]
+) -> None:
+    await repository.load_all([make_archive(tmp_path, "tiny", number) for number in ("9", "10")], engine)
+
+    assert repository.labels(name, version) == labels
+
+
+async def test_closing_answers_what_is_queued_unloads_every_version_and_takes_nothing_new(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await repository.load_all([make_archive(tmp_path, name) for name in ("one", "two")], engine)
+    batcher = repository.resolve("one", "").batcher
+    engine.hold()
+    waiting = asyncio.create_task(batcher.submit([Part(HALVES, 2)], deadline=None))
+    await engine.entered.wait()
+
+    closing = asyncio.create_task(repository.aclose())
+    await asyncio.sleep(0)
+    assert engine.unloaded == []
+    engine.gate.set()
+    await closing
+
+    assert len(await waiting) == 1
+    assert engine.unloaded == ["one/1", "two/1"]
+    with pytest.raises(ShuttingDown):
+        await batcher.submit([Part(HALVES, 2)], deadline=None)
