@@ -17,6 +17,7 @@ from seqserve.batching import Batcher, BatchLimits
 from seqserve.engine_setup import compute_slots, running_engine
 from seqserve.engines.base import Engine, LoadedModel
 from seqserve.grpc_api import oip, predictions
+from seqserve.grpc_api.boundary import Boundary
 from seqserve.grpc_api.health import SERVICE as HEALTH_SERVICE
 from seqserve.grpc_api.health import Health
 from seqserve.grpc_api.listener import GrpcListener
@@ -28,6 +29,7 @@ from seqserve.predictor import Predictor, batch_runner
 from seqserve.repository import Repository, RowBatcher
 from seqserve.settings import Settings
 from seqserve.signature import Signature
+from seqserve.tracing import NoTracing, Tracing
 
 log = structlog.get_logger()
 
@@ -38,8 +40,9 @@ EXIT_AT_SECOND_SIGNAL = 130
 class Gateway:
     """One gateway: `start`, `load`, `drain`, in that order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self._settings = settings
+        self._tracing = tracing or NoTracing()
         self._slots = asyncio.Semaphore(1)
         registry = CollectorRegistry()
         self._metrics = Metrics(registry)
@@ -49,10 +52,9 @@ class Gateway:
         predictor = Predictor(
             self._repository, self._metrics, settings.max_request_examples, settings.default_timeout_seconds
         )
-        handlers = [
-            oip.InferenceService(predictor).handler(),
-            predictions.PredictionService(predictor).handler(),
-        ]
+        boundary = Boundary(self._tracing, self._metrics.count_malformed)
+        services = (oip.InferenceService(predictor), predictions.PredictionService(predictor))
+        handlers = [service.handler(boundary) for service in services]
         self._grpc = GrpcListener(handlers, settings.max_message_bytes)
         self._http = HttpListener(build_app(self._repository, registry))
         self.grpc_port = self.http_port = 0
@@ -82,6 +84,7 @@ class Gateway:
         await self._grpc.stop(self._settings.drain_grace_seconds)
         await self._repository.aclose()
         await self._http.stop()
+        await asyncio.to_thread(self._tracing.shutdown)
 
     def _make_batcher(self, signature: Signature, model: LoadedModel) -> RowBatcher:
         limits = BatchLimits(
@@ -99,7 +102,7 @@ async def serve(settings: Settings) -> None:
     configure_logs(settings.log_level, settings.log_format)
     archives = scan_store(settings.model_store)
     stop = _stop_on_signals()
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, _tracing(settings))
     async with contextlib.AsyncExitStack() as engines:  # they outlive the drain
         try:
             await gateway.start()
@@ -120,6 +123,14 @@ async def _bring_up(
 ) -> None:
     engine = await engines.enter_async_context(running_engine(settings, archives))
     await gateway.load(archives, engine)
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    if not settings.otlp_endpoint:
+        return None
+    from seqserve.otlp import OtlpTracing  # noqa: PLC0415 - an extra
+
+    return OtlpTracing(settings.otlp_endpoint)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
 
+    otlp_endpoint: str = Field(
+        "", description="Send traces there over OTLP/gRPC, http://HOST:4317; empty: none."
+    )
+
     torchserve_folder: Path | None = Field(
         None, description="Where the managed TorchServe keeps logs and keys; default: a temporary one."
     )

@@ -1,4 +1,4 @@
-"""A clock and an engine that do only what a test tells them, for tests of the micro-batcher."""
+"""A clock and an engine that do only what a test tells them, and a bench for the micro-batcher."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from seqserve.batching import BatchObserver, DropCause, FlushReason, RefusalCause
+from seqserve.batching import Batcher, BatchObserver, DropCause, FlushReason, Outcome, Part, RefusalCause
+
+Caller = asyncio.Task[list[Outcome[str]]]
 
 
 @dataclass(eq=False)
@@ -26,6 +28,7 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.timers: list[FakeTimer] = []
+        self.timers_made = 0
         self._now = 1000.0
 
     def now(self) -> float:
@@ -34,6 +37,7 @@ class FakeClock:
     def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
         timer = FakeTimer(when, callback)
         self.timers.append(timer)
+        self.timers_made += 1
         return timer
 
     def advance(self, seconds: float) -> None:
@@ -119,3 +123,38 @@ async def settle() -> None:
     """Let every task run until it waits for something that only the test can give."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+@dataclass
+class Bench:
+    """A batcher whose engine, clock and slots are in the test's hands."""
+
+    batcher: Batcher[str, str]
+    engine: FakeEngine
+    clock: FakeClock
+    notes: Notes
+    slots: asyncio.Semaphore
+    callers: list[Caller] = field(default_factory=list)
+
+    async def call(self, *payloads: str, examples: int = 1, within: float | None = None) -> Caller:
+        """A caller with a part for each payload, who waits `within` seconds."""
+        deadline = None if within is None else self.clock.now() + within
+        parts = [Part(payload, examples) for payload in payloads]
+        caller = asyncio.create_task(self.batcher.submit(parts, deadline=deadline))
+        self.callers.append(caller)
+        await settle()
+        return caller
+
+    async def answer(self, after: float = 0.0) -> None:
+        self.clock.advance(after)
+        self.engine.answer()
+        await settle()
+
+
+Setup = Callable[..., Bench]
+"""Makes benches: `batch`, `queue`, `delay` and `slots` as in BatchLimits and Batcher."""
+
+
+def results(caller: Caller) -> list[str]:
+    """What an answered caller got, part by part."""
+    return [outcome.result for outcome in caller.result()]

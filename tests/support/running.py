@@ -32,14 +32,19 @@ def command_of(program: int) -> str:
 
 def family() -> set[int]:
     """What this test process started, and what that started, and so on."""
+    return children_of(os.getpid())
+
+
+def children_of(program: int) -> set[int]:
+    """What a process started, and what that started, and so on."""
     parents: dict[int, int] = {}
     for entry in PROC.iterdir():
         with contextlib.suppress(OSError, ValueError):  # ended meanwhile, or no process at all
             parents[int(entry.name)] = parent_of(int(entry.name))
-    found = {os.getpid()}
+    found = {program}
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
-    return {member for member in found - {os.getpid()} if is_running(member)}
+    return {member for member in found - {program} if is_running(member)}
 
 
 def one_of(family: set[int], words: str) -> int:

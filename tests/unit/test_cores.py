@@ -27,7 +27,16 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ("", 8),
         ("nonsense\n", 8),
     ],
-    ids=["no quota", "two", "one and a half", "a tenth", "more than there are", "another period", "empty", "one word"],
+    ids=[
+        "no quota",
+        "two",
+        "one and a half",
+        "a tenth",
+        "more than there are",
+        "another period",
+        "empty",
+        "one word",
+    ],
 )
 def test_the_quota_of_a_container_counts(tmp_path: Path, limit: str, cores: int) -> None:
     file = tmp_path / "cpu.max"

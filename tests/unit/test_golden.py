@@ -53,7 +53,9 @@ async def test_equal_answers_agree_by_nothing(archive: Archive) -> None:
 
 @pytest.mark.parametrize(("device", "delta"), [("cpu", 1.4e-5), ("cuda:0", 5.9e-4)])
 async def test_a_difference_within_the_bound_is_told(archive: Archive, device: str, delta: float) -> None:
-    assert await check(archive, FakeEngine(device=device, wrong=off_by(delta))) == pytest.approx(delta, rel=0.01)
+    assert await check(archive, FakeEngine(device=device, wrong=off_by(delta))) == pytest.approx(
+        delta, rel=0.01
+    )
 
 
 @pytest.mark.parametrize(("device", "delta"), [("cpu", 1.6e-5), ("cpu", -1.6e-5), ("cuda:0", 6.1e-4)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from seqserve.cli.photo import Picture, prepare
 
 Pixels = npt.NDArray[np.uint8]
 BLACK, WHITE = 0, 255
+NOISE = np.random.default_rng(0).integers(0, 256, (90, 120), np.uint8)
 
 
 def photo(width: int = 120, height: int = 90, *, ground: int = WHITE, ink: int = 20) -> Pixels:
@@ -126,32 +128,34 @@ def test_a_file_that_is_no_picture_is_refused_by_name(tmp_path: Path, content: b
 
 
 def test_a_picture_cut_off_within_its_pixels_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, np.random.default_rng(0).integers(0, 256, (90, 120), np.uint8))
+    path = saved(tmp_path, NOISE)
     path.write_bytes(path.read_bytes()[:2000])
 
     with pytest.raises(Refused, match="no readable"):
         prepare(path, 28, 28)
 
 
-@pytest.mark.parametrize("length", [20, 40, 60, 200])
-def test_damage_anywhere_in_the_file_is_refused(tmp_path: Path, length: int) -> None:
-    path = saved(tmp_path, np.random.default_rng(0).integers(0, 256, (90, 120), np.uint8))
+@pytest.mark.parametrize(
+    ("position", "flip"),
+    [(11, 0x01), (12, 0xFF), (24, 0xFF), (29, 0xFF), (36, 0xFF), (60, 0xFF)],
+    ids=["length of the header", "its name", "bit depth", "its checksum", "length of the pixels", "pixels"],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, position: int, flip: int) -> None:
+    path = saved(tmp_path, NOISE)
     content = bytearray(path.read_bytes())
-    content[length] ^= 0xFF
+    content[position] ^= flip
     path.write_bytes(content)
 
     with pytest.raises(Refused, match="no readable"):
         prepare(path, 28, 28)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_of_a_billion_pixels_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    path = saved(tmp_path, np.zeros((90, 120), np.uint8))
+    path = saved(tmp_path, NOISE)
     content = path.read_bytes()
-    ihdr = content[12:16] + (40_000).to_bytes(4, "big") * 2 + content[24:29]
-    import zlib  # noqa: PLC0415
-
-    path.write_bytes(content[:12] + ihdr + zlib.crc32(ihdr).to_bytes(4, "big") + content[33:])
+    header = b"IHDR" + (40_000).to_bytes(4, "big") * 2 + content[24:29]
+    checksum = zlib.crc32(header).to_bytes(4, "big")
+    path.write_bytes(content[:12] + header + checksum + content[33:])
 
     with pytest.raises(Refused, match="no readable"):
         prepare(path, 28, 28)

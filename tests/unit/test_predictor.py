@@ -40,7 +40,9 @@ def rows(*values: Sequence[float]) -> FloatArray:
 
 def tensor(values: FloatArray) -> Callable[[Signature], Content]:
     """What a protocol's adapter gives: a reader of the request."""
-    return lambda signature: RawTensor(signature.input.name, "FP32", values.shape, values.astype("<f4").tobytes())
+    return lambda signature: RawTensor(
+        signature.input.name, "FP32", values.shape, values.astype("<f4").tobytes()
+    )
 
 
 def make_batcher(signature: Signature, model: LoadedModel) -> RowBatcher:
@@ -95,7 +97,16 @@ def test_values_of_a_regression_need_no_sum(value: float) -> None:
         (np.full((2, 1, 2), 0.5, np.float32), TINY, r"shape \(1, 2\)"),
         (np.full(2, 0.5, np.float32), TINY, r"shape \(\)"),
     ],
-    ids=["NaN in one row", "infinity", "infinity of a regression", "sum too large", "sum too small", "a class too many", "an axis too many", "no classes"],
+    ids=[
+        "NaN in one row",
+        "infinity",
+        "infinity of a regression",
+        "sum too large",
+        "sum too small",
+        "a class too many",
+        "an axis too many",
+        "no classes",
+    ],
 )
 def test_nonsense_is_no_answer(answered: FloatArray, signature: Signature, words: str) -> None:
     with pytest.raises(EngineContractError, match=words):
@@ -107,7 +118,9 @@ def model(tmp_path: Path, engine: FakeEngine) -> FakeModel:
     return FakeModel(engine, read_archive(make_archive(tmp_path)))
 
 
-async def test_parts_travel_as_one_batch_and_come_back_as_they_were(model: FakeModel, engine: FakeEngine) -> None:
+async def test_parts_travel_as_one_batch_and_come_back_as_they_were(
+    model: FakeModel, engine: FakeEngine
+) -> None:
     answers = await batch_runner(model)([ROWS[:1], ROWS[1:4], ROWS[4:6]])
 
     assert engine.batches == [6]
@@ -155,7 +168,11 @@ async def test_what_the_signature_refuses_never_reaches_the_engine(
 
 @pytest.mark.parametrize(
     ("model", "files", "reason"),
-    [("line", [b"\x89PNG"], "DATATYPE_NOT_ACCEPTED"), ("tiny", [], "TOO_MANY_EXAMPLES"), ("tiny", [b""] * 9, "TOO_MANY_EXAMPLES")],
+    [
+        ("line", [b"\x89PNG"], "DATATYPE_NOT_ACCEPTED"),
+        ("tiny", [], "TOO_MANY_EXAMPLES"),
+        ("tiny", [b""] * 9, "TOO_MANY_EXAMPLES"),
+    ],
     ids=["pictures for numbers", "no picture", "too many"],
 )
 async def test_pictures_are_refused_before_they_are_read(

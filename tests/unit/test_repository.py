@@ -101,7 +101,11 @@ async def test_a_request_is_bound_to_everything_of_one_version(
 async def test_the_highest_ready_version_answers_for_one_that_failed(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    archives = [make_archive(tmp_path, "tiny", "1"), make_archive(tmp_path, "tiny", "2"), disagreeing(tmp_path, "tiny", "3")]
+    archives = [
+        make_archive(tmp_path, "tiny", "1"),
+        make_archive(tmp_path, "tiny", "2"),
+        disagreeing(tmp_path, "tiny", "3"),
+    ]
     await repository.load_all(archives, engine)
 
     assert repository.resolve("tiny", "").version == "2"
@@ -178,7 +182,11 @@ async def test_a_version_that_is_there_already_is_refused_and_the_first_serves_o
     await repository.load_all([first, second], engine)
 
     assert states(repository) == {"tiny/1": ModelState.READY}
-    assert first.with_name("tiny-1.mar.sha256").read_text().startswith(repository.resolve("tiny", "1").archive_sha256)
+    assert (
+        first.with_name("tiny-1.mar.sha256")
+        .read_text()
+        .startswith(repository.resolve("tiny", "1").archive_sha256)
+    )
     assert heard == [ModelState.LOADING, ModelState.READY]
     assert len(engine.batches) == 1
 
@@ -239,21 +247,25 @@ async def test_who_asks_for_what_is_not_there_hears_what_is(
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "labels"),
+    ("asked", "labels"),
     [
-        ("tiny", "", ("tiny", "10")),
-        ("tiny", "9", ("tiny", "9")),
-        ("tiny", "11", ("tiny", "unknown")),
-        ("nobody", "", ("unknown", "unknown")),
-        ("nobody", "10", ("unknown", "unknown")),
+        (("tiny", ""), ("tiny", "10")),
+        (("tiny", "9"), ("tiny", "9")),
+        (("tiny", "11"), ("tiny", "unknown")),
+        (("nobody", ""), ("unknown", "unknown")),
+        (("nobody", "10"), ("unknown", "unknown")),
     ],
 )
 async def test_metric_labels_come_from_the_repository_never_from_callers(
-    tmp_path: Path, repository: Repository, engine: FakeEngine, name: str, version: str, labels: tuple[str, str]
+    tmp_path: Path,
+    repository: Repository,
+    engine: FakeEngine,
+    asked: tuple[str, str],
+    labels: tuple[str, str],
 ) -> None:
     await repository.load_all([make_archive(tmp_path, "tiny", number) for number in ("9", "10")], engine)
 
-    assert repository.labels(name, version) == labels
+    assert repository.labels(*asked) == labels
 
 
 async def test_closing_answers_what_is_queued_unloads_every_version_and_takes_nothing_new(

@@ -94,7 +94,11 @@ def test_an_invalid_request_names_its_field_and_its_own_reason() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [(errors.Overloaded, "OVERLOADED"), (errors.ModelNotReady, "MODEL_NOT_READY"), (errors.ShuttingDown, "SHUTTING_DOWN")],
+    [
+        (errors.Overloaded, "OVERLOADED"),
+        (errors.ModelNotReady, "MODEL_NOT_READY"),
+        (errors.ShuttingDown, "SHUTTING_DOWN"),
+    ],
     ids=["Overloaded", "ModelNotReady", "ShuttingDown"],
 )
 def test_what_is_worth_a_retry_says_when(
@@ -111,7 +115,9 @@ def test_what_is_worth_a_retry_says_when(
 
 
 @pytest.mark.parametrize(
-    "error", [errors.ModelNotFound("nobody"), errors.DeadlineExceeded("late")], ids=lambda it: type(it).__name__
+    "error",
+    [errors.ModelNotFound("nobody"), errors.DeadlineExceeded("late")],
+    ids=lambda it: type(it).__name__,
 )
 def test_what_a_retry_does_not_cure_has_no_retry_info(error: errors.SeqserveError) -> None:
     status = describe(error, "order-7")

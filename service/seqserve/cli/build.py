@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="The model store.",
 )
-@click.option("--dataset", help="digits (embedded), mnist (IDX files in --data-dir). [default: the model's own]")
+@click.option(
+    "--dataset", help="digits (embedded), mnist (IDX files in --data-dir). [default: the model's own]"
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of MNIST's IDX files.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--epochs", type=int, help="Passes over the training images. [default: the model's own]")
 @click.option("--version", help="A version that the store does not have. [default: the next number]")
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda, cuda:N.")
-def command(  # noqa: D417 - click documents the options
+def command(
+    *,
     models: tuple[str, ...],
     output: Path,
     dataset: str | None,

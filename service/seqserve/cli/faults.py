@@ -34,8 +34,10 @@ def run(group: click.Group) -> NoReturn:
     """Run the command line and exit as documented in `seqserve --help`."""
     is_debugging = "--debug" in sys.argv
     try:
-        group.main(standalone_mode=False)
+        group.main(prog_name="seqserve", standalone_mode=False)
     except click.ClickException as error:
+        if is_debugging and isinstance(error, Refused):
+            traceback.print_exc()
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):

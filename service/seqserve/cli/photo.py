@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from seqserve.cli.faults import Refused
 
 INK_THRESHOLD = 48  # of 255, above the ground: what counts as ink when cropping
 BOX_SHARE = 20 / 28  # digits fill 20 of 28 pixels in MNIST (LeCun, Cortes, Burges)
+# Pillow's words for a damaged file; SyntaxError is a broken chunk of a PNG.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ def prepare(path: Path, height: int, width: int) -> Picture:
             if image.size == (width, height):
                 return Picture(path.read_bytes(), ())
             grey = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise Refused(f"{path}: no readable PNG or JPEG") from error
     steps = []
     if _is_light_ground(grey):

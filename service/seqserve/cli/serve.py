@@ -16,7 +16,7 @@ OPTIONS = (
     "model_store", "engine", "device", "host", "grpc_port", "http_port",
     "max_queue_delay_seconds", "max_queue_size", "max_message_bytes", "default_timeout_seconds",
     "compute_slots", "intra_op_threads", "drain_pause_seconds", "drain_grace_seconds",
-    "log_level", "log_format",
+    "log_level", "log_format", "otlp_endpoint",
     "torchserve_folder", "torchserve_http_port", "torchserve_management_port", "torchserve_metrics_port",
     "torchserve_grpc_port", "torchserve_grpc_management_port",
 )  # fmt: skip

@@ -51,13 +51,11 @@ class EmbeddedModel:
     def _forward(self, batch: FloatArray) -> FloatArray:
         try:
             with torch.inference_mode():
-                output = self._module(self._to_device(batch)).to("cpu")  # [n, *output]
+                return _rows_of(self._module(self._to_device(batch)))
         except torch.OutOfMemoryError as error:
             raise Overloaded("the GPU's memory is full") from error
-        if output.dtype != torch.float32:
-            raise EngineContractError(f"the module answered {output.dtype}, not float32")
-        rows: FloatArray = output.numpy()
-        return rows
+        except (RuntimeError, torch.jit.Error) as error:
+            raise EngineContractError(f"the module failed: {_last_line(error)}") from error
 
     def _to_device(self, batch: FloatArray) -> torch.Tensor:
         # Rows decoded from a message are read-only, which from_numpy warns of; they are only read here.
@@ -66,6 +64,21 @@ class EmbeddedModel:
         if self._device.type == "cpu":
             return tensor
         return tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def _rows_of(output: object) -> FloatArray:
+    """A module's output as rows [n, *output] FP32 in the host's memory. Raises EngineContractError."""
+    if not isinstance(output, torch.Tensor):
+        raise EngineContractError(f"the module answered a {type(output).__name__}, not a tensor")
+    if output.dtype != torch.float32:
+        raise EngineContractError(f"the module answered {output.dtype}, not float32")
+    rows: FloatArray = output.to("cpu").numpy()
+    return rows
+
+
+def _last_line(error: Exception) -> str:
+    """Where TorchScript puts the cause, below its own traceback."""
+    return str(error).strip().rpartition("\n")[2]
 
 
 class EmbeddedEngine:
@@ -120,5 +133,5 @@ class EmbeddedEngine:
         for batch in (example, full, example, full):
             try:
                 await model.infer(batch)
-            except RuntimeError as error:
-                raise ArchiveInvalid(f"the module does not run: {str(error).splitlines()[-1]}") from error
+            except EngineContractError as error:
+                raise ArchiveInvalid(f"warm-up: {error}") from error

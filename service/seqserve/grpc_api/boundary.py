@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ from grpc_status.rpc_status import to_status
 
 from seqserve.errors import InvalidRequest
 from seqserve.status import describe, status_of
+from seqserve.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -43,60 +44,64 @@ Method = Callable[[Any, Call], Awaitable[Message]]
 # Quoted: these are generic for type checkers only.
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.GenericRpcHandler[bytes, bytes]"
-OnMalformed = Callable[[], None]
 
 
-def service_handler(
-    service: ServiceDescriptor, methods: dict[str, Method], on_malformed: OnMalformed = lambda: None
-) -> Handler:
-    """The handler of a service, for a gRPC server.
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """What every call passes, whichever service it belongs to.
 
-    methods: a coroutine for each method name of the service's descriptor.
     on_malformed: called for each message that is no valid protobuf.
     """
-    handlers = {
-        name: _unary(service.methods_by_name[name], method, on_malformed) for name, method in methods.items()
-    }
-    return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
+    tracing: Tracing
+    on_malformed: Callable[[], None]
 
-def _unary(
-    descriptor: MethodDescriptor, method: Method, on_malformed: OnMalformed
-) -> grpc.RpcMethodHandler[bytes, bytes]:
-    request_class = GetMessageClass(descriptor.input_type)
+    def handler(self, service: ServiceDescriptor, methods: dict[str, Method]) -> Handler:
+        """The handler of a service, for a gRPC server; methods by the names of the descriptor."""
+        handlers = {
+            name: self._unary(service.methods_by_name[name], method) for name, method in methods.items()
+        }
+        return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    async def handle(body: bytes, context: Context) -> bytes:
-        call = _call(context)
-        context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+    def _unary(self, descriptor: MethodDescriptor, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+        request_class = GetMessageClass(descriptor.input_type)
+
+        async def handle(body: bytes, context: Context) -> bytes:
+            metadata = _texts(context)
+            call = Call(_request_id(metadata), context.time_remaining())
+            context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+            with self.tracing.span(descriptor.full_name, call.request_id, metadata) as span:
+                try:
+                    reply = await method(self._parse(request_class, body), call)
+                    return reply.SerializeToString()
+                except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
+                    status = _report(error, call.request_id, descriptor.full_name)
+                    span.fail(status_of(error).grpc.name)
+            await _abort(context, status, call.request_id)
+            raise AssertionError("abort raises")  # pragma: no cover
+
+        return grpc.unary_unary_rpc_method_handler(handle)  # bytes in, bytes out: parsing is ours
+
+    def _parse(self, request_class: type[Message], body: bytes) -> Message:
         try:
-            reply = await method(_parse(request_class, body, on_malformed), call)
-            return reply.SerializeToString()
-        except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
-            status = _report(error, call.request_id, descriptor.full_name)
-        await _abort(context, status, call.request_id)
-        raise AssertionError("abort raises")  # pragma: no cover
-
-    return grpc.unary_unary_rpc_method_handler(handle)  # bytes in, bytes out: parsing is ours
-
-
-def _call(context: Context) -> Call:
-    request_id = ""
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID and isinstance(value, str) and REQUEST_ID_PATTERN.fullmatch(value):
-            request_id = value
-    remaining = context.time_remaining()
-    return Call(request_id or uuid.uuid4().hex, remaining)
+            return request_class.FromString(body)
+        except DecodeError as error:
+            self.on_malformed()
+            raise InvalidRequest(
+                "MALFORMED_PROTOBUF", field="message", came=f"{len(body)} bytes that do not parse",
+                accepted=f"a protobuf {request_class.DESCRIPTOR.full_name}",
+            ) from error  # fmt: skip
 
 
-def _parse(request_class: type[Message], body: bytes, on_malformed: OnMalformed) -> Message:
-    try:
-        return request_class.FromString(body)
-    except DecodeError as error:
-        on_malformed()
-        raise InvalidRequest(
-            "MALFORMED_PROTOBUF", field="message", came=f"{len(body)} bytes that do not parse",
-            accepted=f"a protobuf {request_class.DESCRIPTOR.full_name}",
-        ) from error  # fmt: skip
+def _texts(context: Context) -> dict[str, str]:
+    """The caller's metadata without the binary entries."""
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _request_id(metadata: Mapping[str, str]) -> str:
+    """The caller's, where it is fit for logs, else a new one."""
+    given = metadata.get(REQUEST_ID, "")
+    return given if REQUEST_ID_PATTERN.fullmatch(given) else uuid.uuid4().hex
 
 
 def _report(error: Exception, request_id: str, method: str) -> status_pb2.Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
 import grpc
@@ -37,10 +38,12 @@ class GrpcListener:
         """Listen, return the port (a free one for 0). Raises AddressInUse."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
+            _try_to_bind(host, port)
             bound = self.server.add_insecure_port(address)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or "gRPC refuses it"
             raise AddressInUse(
-                f"grpc_port: cannot listen on {address}",
+                f"grpc_port: cannot listen on {address}: {reason}",
                 hint="choose another with --grpc-port; 0 takes a free one",
             ) from error
         await self.server.start()
@@ -49,3 +52,11 @@ class GrpcListener:
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, let those in flight finish within the grace period."""
         await self.server.stop(grace_seconds)
+
+
+def _try_to_bind(host: str, port: int) -> None:
+    """Raise OSError that says why not; gRPC would write lines of its own to standard error."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from seqserve import __version__
-from seqserve.grpc_api.boundary import Call, Handler, Method, service_handler
+from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method
 from seqserve.grpc_api.oip_tensors import input_tensor, output_tensor, put_receipt, timeout_seconds
 from seqserve.pb import inference_pb2 as pb
 from seqserve.predictor import Predictor, Request
@@ -26,7 +26,7 @@ class InferenceService:
     def _repository(self) -> Repository:
         return self.predictor.repository
 
-    def handler(self) -> Handler:
+    def handler(self, boundary: Boundary) -> Handler:
         """What a gRPC server registers."""
         methods: dict[str, Method] = {
             "ServerLive": self.server_live,
@@ -36,7 +36,7 @@ class InferenceService:
             "ModelMetadata": self.model_metadata,
             "ModelInfer": self.model_infer,
         }
-        return service_handler(SERVICE, methods, self.predictor.metrics.count_malformed)
+        return boundary.handler(SERVICE, methods)
 
     async def server_live(self, _: pb.ServerLiveRequest, __: Call) -> pb.ServerLiveResponse:
         """The process answers, so it lives."""

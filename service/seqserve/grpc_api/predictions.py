@@ -10,7 +10,7 @@ import numpy as np
 
 from seqserve.engines.base import FloatArray
 from seqserve.errors import InvalidRequest
-from seqserve.grpc_api.boundary import Call, Handler, Method, service_handler
+from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method
 from seqserve.pb.v1 import prediction_pb2 as pb
 from seqserve.predictor import Content, Prediction, Predictor, Request
 from seqserve.repository import ModelState, ModelVersion
@@ -31,10 +31,10 @@ class PredictionService:
 
     predictor: Predictor
 
-    def handler(self) -> Handler:
+    def handler(self, boundary: Boundary) -> Handler:
         """What a gRPC server registers."""
         methods: dict[str, Method] = {"Predict": self.predict, "ListModels": self.list_models}
-        return service_handler(SERVICE, methods, self.predictor.metrics.count_malformed)
+        return boundary.handler(SERVICE, methods)
 
     async def predict(self, request: pb.PredictRequest, call: Call) -> pb.PredictResponse:
         """The k best labels and the whole output for each example."""
