@@ -103,16 +103,24 @@ class Served:
 
 
 @contextmanager
-def started(folder: Path, store: Path, *options: str, **settings: str) -> Iterator[Served]:
+def started(
+    folder: Path, store: Path, *options: str, cwd: Path | None = None, **settings: str
+) -> Iterator[Served]:
     """`seqserve serve` on free ports, from the moment it exists; killed at the end if it still runs.
 
     folder: where its log goes. settings: environment variables.
     """
     log = folder / "gateway.log"
     command = [SEQSERVE, "serve", "--model-store", store, "--log-format", "json"]
-    command += ["--grpc-port=0", "--http-port=0", "--drain-pause-seconds=0", *TORCHSERVE_ON_FREE_PORTS, *options]
+    command += [
+        "--grpc-port=0",
+        "--http-port=0",
+        "--drain-pause-seconds=0",
+        *TORCHSERVE_ON_FREE_PORTS,
+        *options,
+    ]
     with log.open("wb") as errors:
-        process = subprocess.Popen(command, stderr=errors, env=environment(**settings))
+        process = subprocess.Popen(command, stderr=errors, cwd=cwd, env=environment(**settings))
     try:
         yield Served(process, log)
     finally:
