@@ -40,7 +40,9 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_the_open_inference_protocol_answers_as_the_eager_model_did(gateway: Served, archive: Archive) -> None:
+def test_the_open_inference_protocol_answers_as_the_eager_model_did(
+    gateway: Served, archive: Archive
+) -> None:
     with grpc.insecure_channel(gateway.grpc) as channel:
         reply = inference_stub(channel).ModelInfer(infer_request(archive.golden_inputs, model="digit_mlp"))
 
@@ -80,7 +82,9 @@ def in_flight(channel: grpc.Channel) -> Callable[[], pb.ModelInferResponse]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_after_the_answers_in_flight(tmp_path: Path, store: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_it_after_the_answers_in_flight(
+    tmp_path: Path, store: Path, number: signal.Signals
+) -> None:
     with (
         serving(tmp_path, store, "--max-queue-delay-seconds=1.5") as gateway,
         grpc.insecure_channel(gateway.grpc) as channel,
@@ -138,10 +142,17 @@ def taken() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("front", ["grpc", "http"])
-def test_a_port_in_use_is_exit_status_2_and_one_line_that_names_it(store: Path, taken: int, front: str) -> None:
+def test_a_port_in_use_is_exit_status_2_and_one_line_that_names_it(
+    store: Path, taken: int, front: str
+) -> None:
     ports = {"grpc": 0, "http": 0} | {front: taken}
     ended = run(
-        "serve", "--model-store", store, "--log-format=json", f"--grpc-port={ports['grpc']}", f"--http-port={ports['http']}"
+        "serve",
+        "--model-store",
+        store,
+        "--log-format=json",
+        f"--grpc-port={ports['grpc']}",
+        f"--http-port={ports['http']}",
     )
 
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -175,13 +186,18 @@ def test_an_empty_store_is_live_and_not_ready(tmp_path: Path) -> None:
 
 
 def test_settings_come_from_the_environment_too(tmp_path: Path, store: Path) -> None:
-    with serving(tmp_path, store, SEQSERVE_MAX_REQUEST_EXAMPLES="2") as gateway, Client(gateway.grpc) as client:
+    with (
+        serving(tmp_path, store, SEQSERVE_MAX_REQUEST_EXAMPLES="2") as gateway,
+        Client(gateway.grpc) as client,
+    ):
         assert len(client.predict(np.zeros((2, 784), np.float32), model="digit_mlp").answers) == 2
         with pytest.raises(PredictionError, match="at most 2 in one request"):
             client.predict(np.zeros((3, 784), np.float32), model="digit_mlp")
 
 
-def test_an_archive_with_one_byte_flipped_is_refused_and_the_good_one_serves(tmp_path: Path, store: Path) -> None:
+def test_an_archive_with_one_byte_flipped_is_refused_and_the_good_one_serves(
+    tmp_path: Path, store: Path
+) -> None:
     both = tmp_path / "model-store"
     shutil.copytree(store, both)
     built = run("build", "digit_mlp", "--epochs", "1", "--output", both)

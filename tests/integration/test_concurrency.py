@@ -28,9 +28,7 @@ async def held(engine: FakeEngine, stub: GRPCInferenceServiceStub) -> asyncio.Fu
     """A request that keeps the engine busy until its gate opens."""
     engine.batches.clear()
     engine.hold()
-    task: asyncio.Future[pb.ModelInferResponse] = asyncio.ensure_future(
-        stub.ModelInfer(infer_request(IMAGE))
-    )
+    task: asyncio.Future[pb.ModelInferResponse] = asyncio.ensure_future(stub.ModelInfer(infer_request(IMAGE)))
     await engine.entered.wait()
     return task
 

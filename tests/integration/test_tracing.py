@@ -44,7 +44,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
 @pytest.fixture
 async def collector() -> AsyncIterator[tuple[Receiver, str]]:
     receiver, server = Receiver(), grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield receiver, f"http://127.0.0.1:{port}"

@@ -39,12 +39,12 @@ def rows_of(reply: pb.ModelInferResponse) -> npt.NDArray[np.float32]:
     return np.asarray(reply.outputs[0].contents.fp32_contents, np.float32).reshape(shape)
 
 
-def inference_stub(channel: grpc.aio.Channel) -> GRPCInferenceServiceStub:
+def inference_stub(channel: grpc.Channel | grpc.aio.Channel) -> GRPCInferenceServiceStub:
     """A client of the Open Inference Protocol."""
     return GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
 
 
-def prediction_stub(channel: grpc.aio.Channel) -> PredictionServiceStub:
+def prediction_stub(channel: grpc.aio.Channel | grpc.Channel) -> PredictionServiceStub:
     """A client of our own API."""
     return PredictionServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
 

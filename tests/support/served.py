@@ -26,7 +26,7 @@ POLL_SECONDS = 0.02
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This one without settings of whoever runs the tests, and with these."""
+    """The one of these tests without settings of whoever runs the tests, and with these."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SEQSERVE_")} | settings
 
 
@@ -111,7 +111,7 @@ def started(
     folder: where its log goes. settings: environment variables.
     """
     log = folder / "gateway.log"
-    command = [SEQSERVE, "serve", "--model-store", store, "--log-format", "json"]
+    command = [str(SEQSERVE), "serve", "--model-store", str(store), "--log-format", "json"]
     command += [
         "--grpc-port=0",
         "--http-port=0",
@@ -131,7 +131,7 @@ def started(
 @contextmanager
 def serving(folder: Path, store: Path, *options: str, **settings: str) -> Iterator[Served]:
     """The same once it serves; at the end it must stop by itself, and all that it started."""
-    with started(folder, store, *options, **settings) as gateway:
+    with started(folder, store, *options, cwd=None, **settings) as gateway:
         gateway.wait_for("serving")
         yield gateway
         if gateway.process.poll() is None:
