@@ -102,7 +102,8 @@ def test_the_commands_of_the_client_work_there(bare: Path, gateway: Served, stor
 def test_what_needs_an_extra_says_which_in_one_line(
     bare: Path, store: Path, arguments: tuple[str, ...], needed: str, extra: str
 ) -> None:
-    options = ["--model-store", store, "--grpc-port=0", "--http-port=0"] if arguments[0] == "serve" else []
+    serving = ["--model-store", str(store), "--grpc-port=0", "--http-port=0"]
+    options = serving if arguments[0] == "serve" else []
     ended = run(*arguments, *options, program=bare / "seqserve")
 
     assert (ended.returncode, ended.stdout) == (2, "")
