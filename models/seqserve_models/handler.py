@@ -1,9 +1,10 @@
 """The TorchServe handler inside every archive: decode each row, run the good ones together, answer each.
 
 It travels alone, so it imports nothing but the standard library, numpy, torch and, once an image
-arrives, PIL. A row with the keys `data`, `shape` and `datatype` comes from the gateway and is answered
-in bytes: a status (0 rows follow, 1 refused, 2 failed inside) and FP32 little-endian rows or UTF-8 text.
-Any other row comes over HTTP, is read by its Content-Type and answered as JSON.
+arrives, PIL. A row with the keys `data`, `shape` and `datatype` and without headers comes from the
+gateway and is answered in bytes: a status (0 rows follow, 1 refused, 2 failed inside) and FP32
+little-endian rows or UTF-8 text. Any other row comes over HTTP, is read by its Content-Type and
+answered as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import logging
 import math
 import os
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
@@ -35,8 +38,15 @@ INTERNAL_TEXT = "the model failed on this request; the server's log says why"
 INTERNAL_STATUS = 500
 SHAPE_PATTERN = re.compile(r" *-?[0-9]{1,19} *(, *-?[0-9]{1,19} *)*")
 IMAGE_FORMATS = ("PNG", "JPEG")
-IMAGE_MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# First column, first row and their steps in each pass of an interlaced PNG.
+PNG_PASSES = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+JPEG_FILL, JPEG_SCAN, JPEG_END = 0xFF, 0xDA, b"\xff\xd9"
 CONTENT_TYPES = ("application/json", "image/png", "image/jpeg", "application/octet-stream")
 GATEWAY_KEYS = ("data", "shape", "datatype")
 IMAGE_DATATYPES = ("FP32", "FP16", "BF16", "UINT8")
@@ -243,16 +253,17 @@ def decode_raw(content: Content, headers: dict[str, str], signature: Document) -
 
 
 def decode_image(content: Content, signature: Document) -> Values:
-    """One PNG or JPEG, exactly of the model's size, as one row. Raises Refused."""
+    """One PNG or JPEG, exactly of the model's size, as one row. Raises Refused, where the gateway does."""
     if not takes_images(signature):
         raise refusal("DATATYPE_NOT_ACCEPTED", signature, "an image", ", ".join(NUMBER_DATATYPES))
-    if not content.startswith(IMAGE_MAGICS):
+    if not content.startswith((PNG_MAGIC, JPEG_MAGIC)):
         raise refusal("IMAGE_FORMAT", signature, f"{len(content)} bytes of another kind", "PNG or JPEG")
     height, width, channels = image_size(signature)
-    check_image_header(content, (width, height), signature)
     try:
-        pixels = read_pixels(content, "L" if channels == 1 else "RGB")
-    except Exception:  # noqa: BLE001  # PIL's decoders raise what they like on damaged files
+        pixels = read_pixels(content, (width, height), "L" if channels == 1 else "RGB", signature)
+    except (Refused, ImportError):  # without PIL, the fault is not the file's
+        raise
+    except Exception:  # noqa: BLE001  # what the checks and PIL's decoders raise on damaged files
         raise refusal("IMAGE_BROKEN", signature, "a damaged image", "a whole PNG or JPEG") from None
     values = pixels.astype(np.float32) / np.float32(255)
     return to_own_shape(values.reshape(1, height, width, channels), "HWC", signature)
@@ -265,47 +276,100 @@ def image_size(signature: Document) -> Shape:
     return {"HW": (*size, 1), "CHW": (*size[1:], size[0]), "HWC": size}[example["layout"]]
 
 
-def check_image_header(content: Content, size: tuple[int, int], signature: Document) -> None:
-    """Width, height and kind of pixels, before anything is decoded."""
+def read_pixels(content: Content, size: tuple[int, int], mode: str, signature: Document) -> Pixels:
+    """Pixels of a whole image in mode L or RGB, alpha over black. Raises whatever it finds damaged."""
     from PIL import Image  # noqa: PLC0415  # only where an image arrives
 
-    accepted = f"{size[0]}x{size[1]} pixels"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise refusal("IMAGE_SIZE", signature, "far more pixels", accepted) from None
-    except Exception:  # noqa: BLE001  # as above
-        raise refusal("IMAGE_BROKEN", signature, "a damaged image", "a whole PNG or JPEG") from None
-    if image.size != size:
-        raise refusal("IMAGE_SIZE", signature, f"{image.width}x{image.height} pixels", accepted)
-    if image.mode == "CMYK" or (image.mode.startswith("I") and image.has_transparency_data):
-        raise refusal("IMAGE_FORMAT", signature, f"{image.mode} pixels", "grey or RGB, 8 bits with alpha")
-
-
-def read_pixels(content: Content, mode: str) -> Pixels:
-    """Pixels of a whole image in mode L or RGB, alpha over black. Raises whatever PIL raises."""
-    from PIL import Image  # noqa: PLC0415  # only where an image arrives
-
-    Image.open(io.BytesIO(content), formats=IMAGE_FORMATS).verify()  # a PNG's chunks, to the last
+    width, height = header_size(content)
+    if (width, height) != size:  # before anything is decoded
+        raise refusal("IMAGE_SIZE", signature, f"{width}x{height} pixels", f"{size[0]}x{size[1]} pixels")
+    check_whole(content)
     image: Image.Image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
-    if image.format == "JPEG" and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN):
-        raise ValueError("no end behind the last scan: the decoder would fill up what is missing")
-    if image.mode.startswith("I"):  # 16-bit grey: convert() would cut off at 255, the upper 8 bits count
+    if image.size != size:
+        raise ValueError("a second header with another size")
+    image.load()
+    is_deep = image.mode.startswith("I")  # 16-bit grey
+    if image.mode == "CMYK" or (is_deep and image.has_transparency_data):
+        raise refusal("IMAGE_FORMAT", signature, f"{image.mode} pixels", "grey or RGB, 8 bits with alpha")
+    if is_deep:  # convert() would cut off at 255, the upper 8 bits count
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        black = Image.new("RGBA", size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
     return np.asarray(image.convert(mode))
+
+
+def header_size(content: Content) -> tuple[int, int]:
+    """Width and height from a PNG's header chunk or a JPEG's first frame header."""
+    if content.startswith(JPEG_MAGIC):
+        height, width = struct.unpack_from(">HH", content, jpeg_segment(content, JPEG_FRAMES) + 3)
+        return width, height
+    length, kind, width, height = struct.unpack_from(">I4sII9x", content, len(PNG_MAGIC))
+    if (length, kind) != (13, b"IHDR"):
+        raise ValueError("no header")
+    return width, height
+
+
+def check_whole(content: Content) -> None:
+    """What PIL would fill up: a JPEG's end behind its first scan, or a PNG's chunks and rows of pixels."""
+    if content.startswith(PNG_MAGIC):
+        scan, expected = png_scan(content), png_scan_bytes(content)
+        if len(zlib.decompressobj().decompress(scan, expected)) < expected:
+            raise ValueError("too few rows")
+    elif content.find(JPEG_END, jpeg_segment(content, {JPEG_SCAN})) < 0:
+        raise ValueError("no end")
+
+
+def jpeg_segment(content: Content, wanted: set[int]) -> int:
+    """Where the first segment with a wanted marker starts, behind the marker, up to the first scan."""
+    marker, at = 0, 2
+    while marker != JPEG_SCAN:
+        if content[at] != JPEG_FILL:
+            raise ValueError("no marker where one is due")
+        while content[at] == JPEG_FILL:
+            at += 1
+        marker, at = content[at], at + 1
+        if marker in wanted:
+            return at
+        if marker not in JPEG_WITHOUT_LENGTH:
+            at += int.from_bytes(content[at : at + 2], "big")
+    raise ValueError("no such segment")
+
+
+def png_scan(content: Content) -> bytearray:
+    """The deflated pixels of a PNG, whose chunks are all there, with their checksums, to the end chunk."""
+    scan, kind, at = bytearray(), b"", len(PNG_MAGIC)
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", content, at)
+        end = at + 8 + length
+        (checksum,) = struct.unpack_from(">I", content, end)
+        if zlib.crc32(content[at + 4 : end]) != checksum:
+            raise ValueError("a wrong checksum")
+        scan += content[at + 8 : end] if kind == b"IDAT" else b""
+        at = end + 4
+    return scan
+
+
+def png_scan_bytes(content: Content) -> int:
+    """How many bytes the rows inflate to: a filter byte and the pixels of each, in every pass."""
+    width, height, depth, colour, interlace = struct.unpack_from(">IIBBxxB", content, 16)
+    passes = [
+        (len(range(left, width, right_by)), len(range(top, height, down_by)))
+        for left, top, right_by, down_by in (PNG_PASSES if interlace else ((0, 0, 1, 1),))
+    ]
+    bits = depth * PNG_CHANNELS[colour]
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in passes if columns)
 
 
 # ---- rows as TorchServe hands them over, and their replies ----
 
 
-def is_gateway(row: Document) -> bool:
-    """Whether a row has the gateway's keys, each with bytes; text under these names is an HTTP form."""
-    return all(isinstance(row.get(key), bytes | bytearray) for key in GATEWAY_KEYS)
+def is_gateway(row: Document, headers: dict[str, str]) -> bool:
+    """Whether a row has the gateway's keys, each with bytes, and came by gRPC: without any header.
+
+    A form or a query may use these names, but TorchServe hands over the headers of every HTTP request.
+    """
+    return not headers and all(isinstance(row.get(key), bytes | bytearray) for key in GATEWAY_KEYS)
 
 
 def decode_gateway(row: Document, signature: Document) -> Values:
@@ -386,9 +450,10 @@ class Handler:
 
     def read(self, row: Document, context: Any, index: int) -> Values:
         """Decode a row. Raises Refused."""
-        if is_gateway(row):
+        headers = request_headers(context, index)
+        if is_gateway(row, headers):
             return decode_gateway(row, self.signature)
-        return decode_http(row, request_headers(context, index), self.signature)
+        return decode_http(row, headers, self.signature)
 
     def predict(self, outcomes: list[Values | Refused]) -> list[Values | Refused]:
         """Turn inputs into outputs in one run; what was refused stays where it is."""
@@ -419,7 +484,7 @@ class Handler:
 
     def reply(self, row: Document, outcome: Values | Refused, context: Any, index: int) -> bytes:
         """Body of one reply; an HTTP caller's status and the content type go through the context."""
-        if is_gateway(row):
+        if is_gateway(row, request_headers(context, index)):
             context.set_response_content_type(index, "application/octet-stream")
             return gateway_body(outcome)
         context.set_response_content_type(index, "application/json")
@@ -445,8 +510,8 @@ def verified_member(folder: Path, member: str) -> bytes:
 def load_module(content: bytes, device: torch.device) -> torch.nn.Module:
     """TorchScript on its device, for inference, without TF32."""
     torch.backends.cudnn.allow_tf32 = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the archive's format is TorchScript
+    with warnings.catch_warnings():  # torch advises against TorchScript, which is the archive's format
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
         module: torch.nn.Module = torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return module.eval()
 

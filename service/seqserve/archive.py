@@ -100,6 +100,7 @@ def read_archive(path: Path) -> Archive:
         _check_sums(members)
         signature = Signature.parse(_member(members, _SIGNATURE))
         _check_manifest(_member(members, _MANIFEST), signature)
+        _check_file_name(path, signature)
         _member(members, _HANDLER)
         inputs, outputs = _read_golden(_member(members, _GOLDEN), signature)
         return Archive(
@@ -130,6 +131,11 @@ def _read_file(path: Path, what: str, max_bytes: int) -> bytes:
 
 def _check_sidecar(path: Path, sha256: str) -> None:
     sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
+    if not os.path.lexists(sidecar):
+        raise ArchiveInvalid(
+            f"there is no {sidecar.name} beside it",
+            hint=f"copy it too, or, where you trust the archive: sha256sum {path.name} > {sidecar.name}",
+        )
     text = _read_file(sidecar, sidecar.name, _MAX_SIDECAR_BYTES).decode("utf-8", "replace")
     line = _SUM_LINE.fullmatch(text.removesuffix("\n"))
     if line is None:
@@ -232,6 +238,14 @@ def _check_manifest(content: bytes, signature: Signature) -> None:
             )
 
 
+def _check_file_name(path: Path, signature: Signature) -> None:
+    expected = f"{signature.name}-{signature.version}.mar"
+    if path.name != expected:
+        raise ArchiveInvalid(
+            f"the archive holds {signature.name} {signature.version}, so its name is {expected}"
+        )
+
+
 def _read_golden(content: bytes, signature: Signature) -> tuple[FloatArray, FloatArray]:
     members = _read_members(content, _GOLDEN)
     if members.keys() != {"inputs.npy", "outputs.npy"}:
@@ -247,11 +261,12 @@ def _read_array(content: bytes, name: str, spec: TensorSpec) -> FloatArray:
     """Rows [k, *example] FP32 from a .npy file, as a view. NumPy's own reader would trust the header."""
     stream = io.BytesIO(content)
     try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ArchiveInvalid(f"{_GOLDEN}: {name} is not in version 1.0 of NumPy's format")
+        version = np.lib.format.read_magic(stream)
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # NumPy reads the header with Python's own parser, which raises what it likes
         raise ArchiveInvalid(f"{_GOLDEN}: {name} is no NumPy array") from error
+    if version != (1, 0):
+        raise ArchiveInvalid(f"{_GOLDEN}: {name} is not in version 1.0 of NumPy's format")
     if dtype != np.dtype("<f4") or is_fortran:
         raise ArchiveInvalid(f"{_GOLDEN}: {name} must be FP32, little-endian and row-major")
     if len(shape) < 1 or shape[0] < 1 or shape[1:] != spec.example_shape:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+
+import structlog
 
 from seqserve.archive import read_archive
 from seqserve.cores import available_cores
@@ -13,6 +16,8 @@ from seqserve.engines.mirrored import MirroredEngine
 from seqserve.errors import ArchiveInvalid, DependencyMissing
 from seqserve.settings import Settings
 from seqserve.signature import Signature
+
+log = structlog.get_logger()
 
 
 def compute_slots(settings: Settings, device: str) -> int:
@@ -25,18 +30,23 @@ def compute_slots(settings: Settings, device: str) -> int:
 
 
 @asynccontextmanager
-async def running_engine(settings: Settings, archives: Sequence[Path]) -> AsyncIterator[Engine]:
-    """The engine for the length of the block. archives: what will be loaded; message limits fit them.
+async def running_engine(
+    settings: Settings, archives: Sequence[Path], on_loss: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Engine]:
+    """The engine for the length of the block.
 
+    archives: what will be loaded; message limits fit them.
+    on_loss: awaited when what runs the models is gone.
     Raises DependencyMissing, SettingsInvalid, AddressInUse or StartFault.
     """
     async with AsyncExitStack() as stack:
         if settings.engine == "torchserve":
-            engine: Engine = await _torchserve(settings, archives, stack)
+            engine: Engine = await _torchserve(settings, archives, stack, on_loss)
         else:
-            engine = _embedded(settings)
+            engine = await asyncio.to_thread(_embedded, settings)  # importing torch takes seconds
             if settings.with_torchserve:
-                engine = MirroredEngine(engine, await _torchserve(settings, archives, stack))
+                mirror = await _torchserve(settings, archives, stack, _report_mirror_loss)
+                engine = MirroredEngine(engine, mirror)
         stack.push_async_callback(engine.aclose)
         yield engine
 
@@ -54,7 +64,16 @@ def _embedded(settings: Settings) -> Engine:
     )
 
 
-async def _torchserve(settings: Settings, archives: Sequence[Path], stack: AsyncExitStack) -> Engine:
+async def _report_mirror_loss() -> None:
+    log.error("TorchServe's HTTP is gone; the gateway serves on")
+
+
+async def _torchserve(
+    settings: Settings,
+    archives: Sequence[Path],
+    stack: AsyncExitStack,
+    on_crash: Callable[[], Awaitable[None]],
+) -> Engine:
     from seqserve.engines.torchserve import TorchServeEngine, needed_message_bytes  # noqa: PLC0415 - an extra
     from seqserve.engines.torchserve_config import TorchServePorts, TorchServeSettings  # noqa: PLC0415
     from seqserve.engines.torchserve_server import TorchServeServer  # noqa: PLC0415
@@ -66,14 +85,16 @@ async def _torchserve(settings: Settings, archives: Sequence[Path], stack: Async
         grpc=settings.torchserve_grpc_port,
         grpc_management=settings.torchserve_grpc_management_port,
     )
-    largest = max(settings.max_message_bytes, needed_message_bytes(_signatures(archives)))
+    signatures = await asyncio.to_thread(_signatures, archives)
+    largest = max(settings.max_message_bytes, needed_message_bytes(signatures))
     server = TorchServeServer(
         TorchServeSettings(
             folder=settings.torchserve_folder,
             ports=ports,
             max_message_bytes=largest,
             intra_op_threads=settings.intra_op_threads,
-        )
+        ),
+        on_crash,
     )
     endpoint = await server.start()
     stack.push_async_callback(server.stop)

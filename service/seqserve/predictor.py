@@ -20,6 +20,7 @@ from seqserve.status import status_of
 from seqserve.tensors import RawTensor
 
 PROBABILITY_SUM_TOLERANCE = 1e-3
+DEADLINE_SLACK_SECONDS = 0.02  # gRPC's timers and ours start at different moments
 
 Content = RawTensor | Sequence[bytes]
 """One tensor, or PNG and JPEG files."""
@@ -77,10 +78,12 @@ class Predictor:
         Raises InvalidRequest, NotFound, Unavailable, Overloaded, DeadlineExceeded, EngineContractError.
         """
         code, started = "OK", time.perf_counter()
+        seconds = self.default_timeout_seconds if request.timeout_seconds is None else request.timeout_seconds
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
-            return await self._predict(request)
+            return await self._predict(request, seconds, deadline)
         except asyncio.CancelledError:
-            code = "CANCELLED"
+            code = _why_cancelled(deadline)
             raise
         except Exception as error:
             code = status_of(error).grpc.name
@@ -89,9 +92,7 @@ class Predictor:
             labels = self.repository.labels(request.model, request.version)
             self.metrics.count_request(*labels, code, time.perf_counter() - started)
 
-    async def _predict(self, request: Request) -> Prediction:
-        timeout = self.default_timeout_seconds if request.timeout_seconds is None else request.timeout_seconds
-        deadline = asyncio.get_running_loop().time() + timeout
+    async def _predict(self, request: Request, seconds: float, deadline: float) -> Prediction:
         bound = self.repository.resolve(request.model, request.version)
         try:
             async with asyncio.timeout_at(deadline):
@@ -99,7 +100,7 @@ class Predictor:
                 parts = _parts(rows, bound.signature.max_batch_size)
                 outcomes = await bound.batcher.submit(parts, deadline=deadline)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {timeout:g} s") from error
+            raise DeadlineExceeded(f"no answer within {seconds:g} s") from error
         answers = tensors.stack([outcome.result for outcome in outcomes])  # [n, *output]
         check_answers(answers, bound.signature)
         receipt = _receipt(bound, outcomes)
@@ -158,6 +159,12 @@ def check_answers(rows: FloatArray, signature: Signature) -> None:
         worst = float(np.abs(rows.sum(axis=-1) - 1.0).max())
         if worst > PROBABILITY_SUM_TOLERANCE:
             raise EngineContractError(f"{signature.name}: probabilities are off a sum of 1 by {worst:.3g}")
+
+
+def _why_cancelled(deadline: float) -> str:
+    """GRPC cancels a call whose caller left, and one whose deadline has passed."""
+    is_late = asyncio.get_running_loop().time() >= deadline - DEADLINE_SLACK_SECONDS
+    return "DEADLINE_EXCEEDED" if is_late else "CANCELLED"
 
 
 def _parts(rows: FloatArray, max_batch_size: int) -> list[Part[FloatArray]]:

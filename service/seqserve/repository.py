@@ -19,6 +19,7 @@ from seqserve.batching import Batcher
 from seqserve.engines.base import Engine, FloatArray, LoadedModel
 from seqserve.errors import (
     ArchiveInvalid,
+    EngineUnavailable,
     ModelNotFound,
     ModelNotReady,
     NotFound,
@@ -47,7 +48,11 @@ MakeBatcher = Callable[[Signature, LoadedModel], RowBatcher]
 
 @dataclass(slots=True)
 class ModelVersion:
-    """One version of one model. signature and sha256 are empty where the archive cannot be read."""
+    """One version of one model.
+
+    signature, archive_sha256: empty where the archive cannot be read.
+    reason: the stable reason of a FAILED version; the words are in the log.
+    """
 
     name: str
     version: str
@@ -110,7 +115,9 @@ class Repository:
         return found.name, found.version
 
     def is_ready(self, name: str, version: str) -> bool:
-        """Whether `resolve` would answer."""
+        """Whether `resolve` answers, and will go on to: a drain has not begun."""
+        if self.is_draining:
+            return False
         try:
             self.resolve(name, version)
         except SeqserveError:
@@ -121,7 +128,6 @@ class Repository:
         """The initial load is over and found models, each has a READY version, and no drain has begun."""
         return (
             self.is_initially_loaded
-            and not self.is_draining
             and bool(self._versions)
             and all(self.is_ready(name, "") for name in self._versions)
         )
@@ -133,6 +139,14 @@ class Repository:
             for name in sorted(self._versions)
             for version in sorted(self._versions[name], key=_number)
         ]
+
+    async def lose_engine(self, error: EngineUnavailable) -> None:
+        """What ran the models is gone: answer who waits with the error, and be not ready."""
+        for entry in self.versions():
+            if entry.ready is not None:
+                entry.ready.batcher.abort(error)
+                entry.model = None  # it went with the engine
+                await self._fail(entry, error.reason)
 
     async def aclose(self) -> None:
         """Finish what is queued, then unload. New submissions raise ShuttingDown."""
@@ -157,14 +171,21 @@ class Repository:
     async def _load(self, path: Path, engine: Engine) -> None:
         entry = ModelVersion(*_claimed_by(path))
         try:
-            archive = read_archive(path)
+            archive = await asyncio.to_thread(read_archive, path)
             entry = ModelVersion(archive.name, archive.version, archive.signature, archive.sha256)
-            if entry.version in self._versions.get(entry.name, {}):
-                raise ArchiveInvalid(f"{path.name}: version {entry.version} of {entry.name} is there already")
+            self._refuse_twin(entry)
             await self._add(entry)
             await self._bring_up(entry, archive, engine)
         except SeqserveError as error:
-            await self._refuse(entry, path, error)
+            log.error("model refused", archive=path.name, reason=str(error), hint=getattr(error, "hint", ""))
+            await self._fail(entry, error.reason)
+        except Exception:
+            log.exception("model refused", archive=path.name)
+            await self._fail(entry, "INTERNAL")
+
+    def _refuse_twin(self, entry: ModelVersion) -> None:
+        if entry.version in self._versions.get(entry.name, {}):
+            raise ArchiveInvalid(f"version {entry.version} of {entry.name} is there already")
 
     async def _bring_up(self, entry: ModelVersion, archive: Archive, engine: Engine) -> None:
         entry.model = model = await engine.load(archive)
@@ -180,12 +201,11 @@ class Repository:
             device=engine.device, golden_delta=delta, sha256=archive.sha256,
         )  # fmt: skip
 
-    async def _refuse(self, entry: ModelVersion, path: Path, error: SeqserveError) -> None:
+    async def _fail(self, entry: ModelVersion, reason: str) -> None:
         """Keep a version as FAILED, so that clients and operators see it; one that is there stays."""
-        log.error("model refused", archive=path.name, reason=str(error))
         if self._versions.get(entry.name, {}).get(entry.version, entry) is not entry:
             return
-        entry.state, entry.reason = ModelState.FAILED, str(error)
+        entry.state, entry.reason, entry.ready = ModelState.FAILED, reason, None
         if entry.model is not None:
             await entry.model.unload()
             entry.model = None

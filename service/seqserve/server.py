@@ -16,6 +16,7 @@ from seqserve.archive import scan_store
 from seqserve.batching import Batcher, BatchLimits
 from seqserve.engine_setup import compute_slots, running_engine
 from seqserve.engines.base import Engine, LoadedModel
+from seqserve.errors import EngineUnavailable
 from seqserve.grpc_api import oip, predictions
 from seqserve.grpc_api.boundary import Boundary
 from seqserve.grpc_api.health import SERVICE as HEALTH_SERVICE
@@ -26,7 +27,7 @@ from seqserve.http_api.listener import HttpListener
 from seqserve.logs import configure_logs
 from seqserve.metrics import Metrics
 from seqserve.predictor import Predictor, batch_runner
-from seqserve.repository import Repository, RowBatcher
+from seqserve.repository import ModelState, Repository, RowBatcher
 from seqserve.settings import Settings
 from seqserve.signature import Signature
 from seqserve.tracing import NoTracing, Tracing
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 SERVICES = (oip.SERVICE.full_name, predictions.SERVICE.full_name)
 EXIT_AT_SECOND_SIGNAL = 130
+EXIT_WITH_ENGINE_HUNG = 1
+UNLOAD_SECONDS = 2.0  # beyond the grace period, for models to be unloaded
 
 
 class Gateway:
@@ -73,18 +76,45 @@ class Gateway:
         await self._repository.load_all(archives, engine)
         await self._health.publish_overall()
 
-    async def drain(self) -> None:
-        """Not ready → pause → refuse new calls → finish those in flight → models → HTTP."""
+    def report_serving(self) -> None:
+        """Say in the log what is served."""
+        states = [version.state for version in self._repository.versions()]
+        ready = states.count(ModelState.READY)
+        log.info("serving", engine=self._settings.engine, ready=ready, failed=len(states) - ready)
+        if not ready:
+            log.warning("no model is ready", model_store=str(self._settings.model_store))
+
+    async def lose_engine(self) -> None:
+        """What ran the models is gone: be alive and not ready."""
+        await self._repository.lose_engine(EngineUnavailable("the engine that ran this model is gone"))
+        await self._health.publish_overall()
+
+    async def drain(self) -> bool:
+        """Not ready → pause → refuse new calls → finish those in flight → models → HTTP.
+
+        False where the engine did not answer within the grace period: its batch was given up.
+        """
         was_serving = self._repository.is_initially_loaded
         self._repository.is_draining = True
         await self._health.drain()
         if was_serving:  # otherwise no load balancer sends anything yet
             await asyncio.sleep(self._settings.drain_pause_seconds)
         self._health.end_watches()
-        await self._grpc.stop(self._settings.drain_grace_seconds)
-        await self._repository.aclose()
+        is_over = await self._finish_calls(self._settings.drain_grace_seconds)
         await self._http.stop()
         await asyncio.to_thread(self._tracing.shutdown)
+        return is_over
+
+    async def _finish_calls(self, grace_seconds: float) -> bool:
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        await self._grpc.stop(grace_seconds)
+        try:
+            async with asyncio.timeout_at(deadline + UNLOAD_SECONDS):
+                await self._repository.aclose()
+        except TimeoutError:
+            log.error("the engine does not answer; its batch is given up")
+            return False
+        return True
 
     def _make_batcher(self, signature: Signature, model: LoadedModel) -> RowBatcher:
         limits = BatchLimits(
@@ -110,18 +140,20 @@ async def serve(settings: Settings) -> None:
                 "listening", host=settings.host, grpc_port=gateway.grpc_port, http_port=gateway.http_port
             )
             if await _unless(stop, _bring_up(gateway, settings, archives, engines)):
-                log.info("serving", archives=len(archives), engine=settings.engine)
+                gateway.report_serving()
                 await stop.wait()
+                log.info("draining")
         finally:
-            log.info("draining")
-            await gateway.drain()
+            is_over = await gateway.drain()
     log.info("stopped")
+    if not is_over:  # a thread that never returns would keep the process from ending
+        os._exit(EXIT_WITH_ENGINE_HUNG)
 
 
 async def _bring_up(
     gateway: Gateway, settings: Settings, archives: Sequence[Path], engines: contextlib.AsyncExitStack
 ) -> None:
-    engine = await engines.enter_async_context(running_engine(settings, archives))
+    engine = await engines.enter_async_context(running_engine(settings, archives, gateway.lose_engine))
     await gateway.load(archives, engine)
 
 

@@ -7,9 +7,9 @@ beats the default. Units stand in the names; 0 as a port means a free one, chose
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     with_torchserve: bool = Field(default=False, description="Run a TorchServe beside it, for HTTP users.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N (embedded engine).")
 
-    host: str = Field("127.0.0.1", description="Address to listen on, for gRPC and HTTP.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on, for gRPC and HTTP.")
     grpc_port: Port = Field(8001, description="gRPC.")
     http_port: Port = Field(8000, description="/metrics, /healthz, /readyz.")
 
@@ -42,8 +42,12 @@ class Settings(BaseSettings):
     )
     max_queue_size: int = Field(4096, ge=1, description="Examples that may wait, for each model version.")
     max_request_examples: int = Field(1024, ge=1, description="Examples that one request may carry.")
-    max_message_bytes: int = Field(16 * 2**20, ge=1024, description="Largest gRPC message taken or sent.")
-    default_timeout_seconds: Seconds = Field(30.0, description="Deadline of a caller who sets none.")
+    max_message_bytes: int = Field(
+        16 * 2**20, ge=1024, le=2**31 - 1, description="Largest gRPC message taken or sent."
+    )
+    default_timeout_seconds: float = Field(
+        30.0, gt=0, le=86400, description="Deadline of a caller who sets none."
+    )
     compute_slots: int = Field(
         0, ge=0, description="Batches computed at once; 0: cores over threads, 1 a GPU."
     )
@@ -54,21 +58,32 @@ class Settings(BaseSettings):
     )
     drain_grace_seconds: Seconds = Field(20.0, description="How long calls in flight may take at shutdown.")
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
 
     otlp_endpoint: str = Field(
-        "", description="Send traces there over OTLP/gRPC, http://HOST:4317; empty: none."
+        "",
+        pattern=r"^(https?://.+)?$",
+        description="Send traces there over OTLP/gRPC, http://HOST:4317; empty: none.",
     )
 
     torchserve_folder: Path | None = Field(
         None, description="Where the managed TorchServe keeps logs and keys; default: a temporary one."
     )
-    torchserve_http_port: Port = 8080
-    torchserve_management_port: Port = 8081
-    torchserve_metrics_port: Port = 8082
-    torchserve_grpc_port: Port = 7070
-    torchserve_grpc_management_port: Port = 7071
+    torchserve_http_port: Port = Field(8080, description="The managed TorchServe's HTTP inference.")
+    torchserve_management_port: Port = Field(8081, description="Its HTTP management.")
+    torchserve_metrics_port: Port = Field(8082, description="Its metrics.")
+    torchserve_grpc_port: Port = Field(7070, description="Its gRPC inference.")
+    torchserve_grpc_management_port: Port = Field(7071, description="Its gRPC management.")
+
+    @model_validator(mode="after")
+    def _a_request_fits_the_queue(self) -> Self:
+        if self.max_queue_size < self.max_request_examples:
+            raise ValueError(
+                f"max_queue_size: {self.max_queue_size} is less than max_request_examples, "
+                f"{self.max_request_examples}; such requests could never be taken"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -115,6 +115,14 @@ class Signature(_Frozen):
         return self
 
     @model_validator(mode="after")
+    def _answers_make_sense(self) -> Self:
+        if self.task == "classification" and len(self.output.example_shape) != 1:
+            raise ValueError(f"a classification has an output of shape [-1,classes], not {self.output.shape}")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
+
+    @model_validator(mode="after")
     def _one_image(self) -> Self:
         sizes = {size for size in map(_image_size, self.example_shapes) if size}
         if len(sizes) > 1:

@@ -6,14 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from support.served import environment
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.long
 def test_the_demo_agrees_and_leaves_nothing_in_the_repository() -> None:
     before = {path.name for path in ROOT.iterdir()}
 

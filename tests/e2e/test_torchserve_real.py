@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 from seqserve.archive import Archive, read_archive
-from seqserve.engines.torchserve import TorchServeEndpoint, TorchServeEngine, TorchServeModel
+from seqserve.engines.torchserve import TorchServeEngine, TorchServeModel
 from seqserve.engines.torchserve_config import TorchServePorts, TorchServeSettings
+from seqserve.engines.torchserve_endpoint import TorchServeEndpoint
 from seqserve.engines.torchserve_server import TorchServeServer
 from seqserve.errors import EngineUnavailable
 from seqserve.golden import check_golden

@@ -14,6 +14,8 @@ from seqserve.archive import read_archive
 from support.served import Served, plain_lines, run
 
 ROOT = Path(__file__).parents[2]
+# Its extra `grpc` would add `packaging`, and a protobuf older than the lock's.
+TRITONCLIENT = ("tritonclient", "packaging")
 ASK = """
 import sys
 import numpy as np
@@ -52,7 +54,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checked(sys.executable, "-m", "venv", folder / "venv")
     (folder / "pins.txt").write_text(pins())
     programs = folder / "venv" / "bin"
-    checked(programs / "pip", "install", "--constraint", folder / "pins.txt", wheel, "tritonclient")
+    checked(programs / "pip", "install", "--constraint", folder / "pins.txt", wheel, *TRITONCLIENT)
     return programs
 
 

@@ -60,7 +60,7 @@ async def test_models_lists_every_version_with_its_state_and_why(gateway: Gatewa
     assert [row[:3] for row in rows] == [
         ["line", "1", "ready"], ["tiny", "1", "ready"], ["tiny", "2", "ready"], ["tiny", "3", "failed:"],
     ]  # fmt: skip
-    assert "golden check" in ended.output
+    assert "ARCHIVE_INVALID, see the log" in ended.output
     assert "[2,3]" in ended.output
 
 

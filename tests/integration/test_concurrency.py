@@ -94,7 +94,9 @@ async def test_a_caller_without_a_deadline_gets_the_default_one(tmp_path: Path, 
 
 async def test_a_full_queue_refuses_at_once_with_a_retry_hint(tmp_path: Path, engine: FakeEngine) -> None:
     async with (
-        running_gateway([make_archive(tmp_path)], engine, max_queue_size=4) as gateway,
+        running_gateway(
+            [make_archive(tmp_path)], engine, max_queue_size=4, max_request_examples=4
+        ) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
     ):
         stub = inference_stub(channel)

@@ -19,7 +19,7 @@ from seqserve.server import Gateway
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway, settings_for_tests
-from support.oip import infer_request, inference_stub, send_bytes
+from support.oip import infer_request, inference_stub, send_bytes, words_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -169,6 +169,58 @@ async def test_a_drain_answers_what_is_in_flight_and_refuses_what_comes(
             assert len(await asyncio.gather(*in_flight)) == 8
             await draining
     assert "tiny/1" in engine.unloaded
+
+
+async def test_a_drain_gives_up_a_batch_that_never_ends(tmp_path: Path, engine: FakeEngine) -> None:
+    gateway = Gateway(settings_for_tests(drain_grace_seconds=0.2))
+    await gateway.start()
+    await gateway.load([make_archive(tmp_path)], engine)
+    engine.hold()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+        call = asyncio.create_task(_infer(inference_stub(channel)))
+        await engine.entered.wait()
+
+        assert not await gateway.drain()
+
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+
+
+async def test_without_its_engine_the_gateway_is_alive_and_not_ready(
+    gateway: Gateway, channel: grpc.aio.Channel, http: httpx.AsyncClient
+) -> None:
+    await gateway.lose_engine()
+
+    assert (await http.get("/readyz")).status_code == 503
+    assert (await http.get("/healthz")).status_code == 200
+    assert await health(channel, "") == NOT_SERVING
+    assert await health(channel, "model/tiny/1") == NOT_SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await _infer(inference_stub(channel))
+    assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+async def test_malformed_protobuf_to_health_is_an_invalid_argument(
+    channel: grpc.aio.Channel, method: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await send_bytes(channel, f"/grpc.health.v1.Health/{method}", b"\xff")
+
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "HealthCheckRequest" in words_of(refusal.value)
+
+
+async def test_a_deadline_that_gRPC_enforces_is_counted_as_one(  # noqa: N802 - its name
+    channel: grpc.aio.Channel, http: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    engine.hold()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await inference_stub(channel).ModelInfer(infer_request(IMAGE), timeout=0.2)
+    await asyncio.sleep(0.1)  # the server hears of it a little later
+    engine.gate.set()
+
+    assert 'code="DEADLINE_EXCEEDED",model="tiny",version="1"} 1.0' in (await http.get("/metrics")).text
 
 
 async def _infer(stub: GRPCInferenceServiceStub) -> object:

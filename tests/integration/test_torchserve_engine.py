@@ -17,13 +17,9 @@ import pytest
 from typing_extensions import override
 
 from seqserve.archive import Archive, read_archive
-from seqserve.engines.torchserve import (
-    TokenFile,
-    TorchServeEndpoint,
-    TorchServeEngine,
-    needed_message_bytes,
-    ping,
-)
+from seqserve.engines.torchserve import TorchServeEngine, needed_message_bytes, ping
+from seqserve.engines.torchserve_endpoint import TokenFile, TorchServeEndpoint
+from seqserve.engines.torchserve_management import Management
 from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 from seqserve.signature import Signature
@@ -161,7 +157,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         model_store=store,
         max_message_bytes=2**20,
     )
-    engine = TorchServeEngine(endpoint, management_transport=httpx.MockTransport(management))
+    engine = TorchServeEngine(endpoint, Management(endpoint, httpx.MockTransport(management)))
     yield World(inference, management, endpoint, engine, keys)
     await engine.aclose()
     await server.stop(None)

@@ -193,7 +193,7 @@ def test_a_device_that_there_is_not_is_named_with_those_accepted(device: str) ->
 def test_a_gpu_on_a_machine_without_one_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
-    with pytest.raises(SettingsInvalid, match=f"device: '{device}'.* sees no GPU here"):
+    with pytest.raises(SettingsInvalid, match=f"device: '{device}'.* sees 0 GPUs here"):
         EmbeddedEngine(device=device)
 
 

@@ -6,6 +6,7 @@ import ast
 import json
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,24 @@ def test_a_named_gpu_runs_the_model(tmp_path: Path) -> None:
     loaded.initialize(FakeContext(unpack(tmp_path, "line", doubling()), [], gpu_id=0))
     assert str(next(loaded.module.parameters()).device) == "cuda:0"
     assert over_http(loaded, [1.5], JSON)[1]["predictions"] == [[3.0]]
+
+
+def test_of_the_deprecations_while_loading_only_torchscripts_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack(tmp_path, "line", doubling())
+    really_load = torch.jit.load
+
+    def load_and_warn(*arguments: Any, **options: Any) -> object:
+        warnings.warn("`torch.jit.load` is deprecated. Please switch", DeprecationWarning, stacklevel=1)
+        warnings.warn("old numbers are deprecated", DeprecationWarning, stacklevel=1)
+        return really_load(*arguments, **options)  # type: ignore[no-untyped-call]  # torch's
+
+    monkeypatch.setattr(torch.jit, "load", load_and_warn)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        Handler().initialize(FakeContext(tmp_path, []))
+    assert [str(one.message) for one in told] == ["old numbers are deprecated"]
 
 
 # ---- the gateway's rows ----

@@ -24,6 +24,7 @@ from support.handler import (
     brightness,
     doubling,
     expected_probabilities,
+    gateway_row,
     load,
     over_http,
 )
@@ -306,10 +307,22 @@ def test_any_other_content_type_is_415(tiny: Handler, headers: dict[str, str]) -
     assert "application/json" in answer["error"]
 
 
-def test_a_form_with_the_gateways_names_is_no_row_of_the_gateway(tiny: Handler) -> None:
-    context = FakeContext(Path(), [{"Content-Type": "multipart/form-data; boundary=x"}])
-    tiny.handle([{"data": bytearray(b"x"), "shape": "1,6", "datatype": "FP32"}], context)
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Type": "multipart/form-data; boundary=x"}, {"content-length": "0", "explain": "False"}],
+    ids=["a form", "a query"],
+)
+@pytest.mark.parametrize(
+    "row", [gateway_row(GREY, (1, 6)), dict.fromkeys(("data", "shape", "datatype"), "1")]
+)
+def test_the_gateways_names_over_http_make_no_row_of_the_gateway(
+    tiny: Handler, headers: dict[str, str], row: dict[str, object]
+) -> None:
+    context = FakeContext(Path(), [{key: {"content-type": ""} for key in row} | headers])
+    (reply,) = tiny.handle([row], context)
     assert context.statuses == [415]
+    assert context.content_types == ["application/json"]
+    assert json.loads(reply)["reason"] == "CONTENT_TYPE_NOT_ACCEPTED"
 
 
 def test_a_row_without_a_body_is_refused(tiny: Handler) -> None:

@@ -125,8 +125,11 @@ def gateway_row(values: npt.ArrayLike, shape: tuple[int, ...]) -> dict[str, byte
 
 
 def over_gateway(loaded: Handler, row: dict[str, bytearray]) -> bytes:
-    """The reply to a lone row of the gateway, whose HTTP status says nothing."""
-    context = FakeContext(Path(), [{}])
+    """The reply to a lone row of the gateway, whose HTTP status says nothing.
+
+    Over gRPC, TorchServe knows no headers of the request; it notes one of its own for each key.
+    """
+    context = FakeContext(Path(), [{key: {"content-type": ""} for key in row}])
     (reply,) = loaded.handle([row], context)
     assert context.statuses == [200]
     assert context.content_types == ["application/octet-stream"]

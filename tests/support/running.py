@@ -10,6 +10,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 POLL_SECONDS = 0.01
+LIMIT_SECONDS = 60.0
 
 
 def is_running(program: int) -> bool:
@@ -53,9 +54,10 @@ def one_of(family: set[int], words: str) -> int:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return when the condition holds; the test's own time is the only limit."""
-    while not condition():  # noqa: ASYNC110 - what happens outside this program sets no asyncio.Event
-        await asyncio.sleep(POLL_SECONDS)
+    """Return when the condition holds. Raises TimeoutError where it does not come to hold."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what happens outside this program sets no asyncio.Event
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _stat(program: int) -> list[str]:

@@ -230,12 +230,13 @@ async def test_closing_finishes_what_is_queued_and_takes_nothing_new(setup: Setu
 
 async def test_closing_can_be_repeated_and_shared(setup: Setup) -> None:
     bench = setup()
-    await bench.call("a")
+    call = await bench.call("a")
     closings = [asyncio.create_task(bench.batcher.aclose()) for _ in range(2)]
     await settle()
     await bench.answer()
     await asyncio.gather(*closings)
     await bench.batcher.aclose()
+    assert call.exception() is None
 
 
 async def test_closing_an_unused_batcher_is_immediate(setup: Setup) -> None:

@@ -46,9 +46,10 @@ def ink_box(grey: Pixels) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("name", ["digit.png", "digit.jpg"])
 def test_a_file_of_the_exact_size_is_sent_as_it_is_even_on_light_ground(tmp_path: Path, name: str) -> None:
-    path = saved(tmp_path, np.full((28, 28), WHITE, np.uint8), name)
+    path = saved(tmp_path, np.full((20, 30), WHITE, np.uint8), name)
 
-    assert prepare(path, 28, 28) == Picture(path.read_bytes(), ())
+    assert prepare(path, 20, 30) == Picture(path.read_bytes(), ())
+    assert prepare(path, 30, 20).steps != ()
 
 
 def test_a_photo_on_light_ground_is_inverted_cropped_and_resized(tmp_path: Path) -> None:

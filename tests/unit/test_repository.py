@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import CapturingLogger
 
+from seqserve import repository as repository_module
 from seqserve.archive import Archive
 from seqserve.batching import Batcher, BatchLimits, Part
 from seqserve.engines.base import LoadedModel
@@ -123,7 +125,7 @@ async def test_golden_disagreement_fails_the_version_and_unloads_it(
 
     [found] = repository.versions()
     assert found.state is ModelState.FAILED
-    assert "golden check: answers differ by up to 0.4 on cpu" in found.reason
+    assert found.reason == "ARCHIVE_INVALID"
     assert engine.unloaded == ["tiny/1"]
     assert not repository.are_all_ready()
     await repository.aclose()
@@ -141,19 +143,57 @@ async def test_a_broken_archive_is_kept_as_failed_under_its_files_name_and_leave
     [failed] = [found for found in repository.versions() if found.state is ModelState.FAILED]
     assert failed.name.startswith("broken")
     assert failed.version == ("3" if name == "broken-3.mar" else "0")
-    assert name in failed.reason
+    assert failed.reason == "ARCHIVE_INVALID"
     assert repository.is_ready("good", "")
     assert not repository.is_ready(failed.name, "")
     assert not repository.are_all_ready()
 
 
-async def test_a_flipped_byte_is_refused_with_both_hashes(
-    tmp_path: Path, repository: Repository, engine: FakeEngine
+async def test_a_flipped_byte_is_refused_in_the_log_with_both_hashes(
+    tmp_path: Path, repository: Repository, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr(repository_module, "log", log)
     await repository.load_all([with_flipped_byte(make_archive(tmp_path))], engine)
 
-    assert "tiny-1.mar: SHA-256 is " in repository.versions()[0].reason
+    assert repository.versions()[0].reason == "ARCHIVE_INVALID"
+    assert "tiny-1.mar: SHA-256 is " in log.calls[0].kwargs["reason"]
     assert engine.batches == []
+
+
+async def test_an_engine_that_breaks_on_one_archive_serves_the_others(
+    tmp_path: Path, repository: Repository
+) -> None:
+    class BreakingEngine(FakeEngine):
+        async def load(self, archive: Archive) -> FakeModel:
+            if archive.name == "bad":
+                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "as torch does on a damaged file")
+            return await super().load(archive)
+
+    archives = [make_archive(tmp_path, name) for name in ("bad", "good")]
+    await repository.load_all(archives, BreakingEngine())
+
+    assert states(repository) == {"bad/1": ModelState.FAILED, "good/1": ModelState.READY}
+    assert repository.versions()[0].reason == "INTERNAL"
+
+
+async def test_without_its_engine_nothing_is_ready_and_who_waits_is_answered(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await repository.load_all([make_archive(tmp_path)], engine)
+    engine.hold()
+    waiting = asyncio.ensure_future(
+        repository.resolve("tiny", "").batcher.submit([Part(HALVES, 2)], deadline=None)
+    )
+    await engine.entered.wait()
+
+    await repository.lose_engine(EngineUnavailable("gone"))
+
+    with pytest.raises(EngineUnavailable, match="gone"):
+        await waiting
+    assert not repository.are_all_ready()
+    with pytest.raises(ModelNotReady):
+        repository.resolve("tiny", "")
 
 
 async def test_what_the_engine_does_not_load_is_failed_and_leaves_the_others(
@@ -163,7 +203,7 @@ async def test_what_the_engine_does_not_load_is_failed_and_leaves_the_others(
     await repository.load_all([make_archive(tmp_path, name) for name in ("big", "small")], engine)
 
     assert states(repository) == {"big/1": ModelState.FAILED, "small/1": ModelState.READY}
-    assert repository.versions()[0].reason == "no room"
+    assert repository.versions()[0].reason == EngineUnavailable.reason
     assert engine.unloaded == []
 
 

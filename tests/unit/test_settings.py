@@ -110,7 +110,22 @@ def test_settings_do_not_change() -> None:
 def test_every_setting_is_read_from_the_environment(name: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv(f"SEQSERVE_{name.upper()}", "no number")
 
-    if Settings.model_fields[name].annotation in (str, Path, Path | None):
+    field = Settings.model_fields[name]
+    if field.annotation in (str, Path, Path | None) and name != "otlp_endpoint":
         assert str(getattr(read_settings({}), name)) == "no number"
     else:
         assert f"{name}: " in str(refusal({}))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"max_queue_size": "10"}, "max_request_examples"),
+        ({"max_message_bytes": str(2**40)}, "max_message_bytes"),
+        ({"default_timeout_seconds": "0"}, "default_timeout_seconds"),
+        ({"otlp_endpoint": "collector:4317"}, "otlp_endpoint"),
+        ({"host": ""}, "host"),
+    ],
+)
+def test_values_that_could_not_work_are_refused(flags: dict[str, str], words: str) -> None:
+    assert words in str(refusal(flags))

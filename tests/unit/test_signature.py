@@ -125,3 +125,13 @@ def test_a_bound_that_is_no_number_is_refused(bound: str) -> None:
 @pytest.mark.parametrize("document", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_json_object_is_refused(document: bytes) -> None:
     assert _refusal(document).startswith("signature.json: document")
+
+
+@pytest.mark.parametrize("shape", [[-1], [-1, 5, 2]])
+def test_a_classification_has_one_axis_of_classes(shape: list[int]) -> None:
+    output = {"name": "probabilities", "datatype": "FP32", "shape": shape}
+    assert "[-1,classes]" in _refusal(_document(output=output, labels=[]))
+
+
+def test_bounds_in_the_wrong_order_are_refused() -> None:
+    assert "minimum 1 is above maximum 0" in _refusal(_document(minimum=1, maximum=0))

@@ -43,9 +43,10 @@ class LazyGroup(click.Group):
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, prog_name="seqserve")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def group(ctx: click.Context, *, debug: bool) -> None:
+@click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; anywhere on the line."
+)
+def group() -> None:
     """Train nn.Sequential models, pack them as TorchServe archives, serve them over gRPC and HTTP.
 
     \b
@@ -58,11 +59,10 @@ def group(ctx: click.Context, *, debug: bool) -> None:
     \b
     Exit status:
       0    done
-      1    the answer is no: a refused request, an invalid archive, not ready
+      1    the answer is no: a refused request, an invalid archive, not ready, nobody answers
       2    it could not be tried: wrong usage or setting, no store, port in use, missing package
       130  interrupted
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    ctx.obj = debug
 
 
 def main() -> None:

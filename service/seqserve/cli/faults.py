@@ -8,10 +8,12 @@ import traceback
 from typing import NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from seqserve import errors
 
 NO, NOT_TRIED, INTERRUPTED = 1, 2, 130
+DEBUG = "--debug"
 
 
 class Refused(click.ClickException):
@@ -32,11 +34,18 @@ class NotTried(Refused):
 
 def run(group: click.Group) -> NoReturn:
     """Run the command line and exit as documented in `seqserve --help`."""
-    is_debugging = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
+    is_debugging = DEBUG in sys.argv
     try:
-        group.main(prog_name="seqserve", standalone_mode=False)
+        group.main(arguments, prog_name="seqserve", standalone_mode=False)
+    except NoArgsIsHelpError as error:  # `seqserve` alone: the help itself is the answer
+        click.echo(error.format_message(), err=True)
+        sys.exit(NOT_TRIED)
+    except click.UsageError as error:
+        click.echo(f"seqserve: {error.format_message()} (see `{_path(error)} --help`)", err=True)
+        sys.exit(NOT_TRIED)
     except click.ClickException as error:
-        if is_debugging and isinstance(error, Refused):
+        if is_debugging:
             traceback.print_exc()
         error.show()
         sys.exit(error.exit_code)
@@ -49,10 +58,23 @@ def run(group: click.Group) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the outermost boundary
         if is_debugging:
             traceback.print_exc()
+        elif _is_interrupt(error):
+            click.echo("seqserve: interrupted", err=True)
         else:
             click.echo(_line(error), err=True)
-        sys.exit(_exit_status(error))
+        sys.exit(INTERRUPTED if _is_interrupt(error) else _exit_status(error))
     sys.exit(0)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: Python wraps one that comes while a class is being made."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _path(error: click.UsageError) -> str:
+    return error.ctx.command_path if error.ctx else "seqserve"
 
 
 def _line(error: Exception) -> str:

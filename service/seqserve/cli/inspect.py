@@ -10,7 +10,7 @@ from seqserve.archive import read_archive
 
 
 @click.command("inspect")
-@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def command(archive: Path) -> None:
     """Verify every hash of ARCHIVE and print its signature; exit 1 on any difference.
 

@@ -27,7 +27,7 @@ def _row(model: Model) -> tuple[str, ...]:
     return (
         model.name,
         model.version,
-        f"{model.state}: {model.reason}" if model.reason else model.state,
+        f"{model.state}: {model.reason}, see the log" if model.reason else model.state,
         model.task,
         " ".join(f"[{shape}]" for shape in model.example_shapes),
         model.archive_sha256[:12],

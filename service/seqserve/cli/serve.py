@@ -5,29 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
 from seqserve.settings import Settings, read_settings
 
-# Settings with an option of their own; every setting has an environment variable and a key in the file.
-OPTIONS = (
-    "model_store", "engine", "device", "host", "grpc_port", "http_port",
-    "max_queue_delay_seconds", "max_queue_size", "max_message_bytes", "default_timeout_seconds",
-    "compute_slots", "intra_op_threads", "drain_pause_seconds", "drain_grace_seconds",
-    "log_level", "log_format", "otlp_endpoint",
-    "torchserve_folder", "torchserve_http_port", "torchserve_management_port", "torchserve_metrics_port",
-    "torchserve_grpc_port", "torchserve_grpc_management_port",
-)  # fmt: skip
+# Every setting has an option, an environment variable and a key in the file; this one is a switch.
+SWITCH = "with_torchserve"
 
 
 def _options(function: Callable[..., None]) -> Callable[..., None]:
-    for name in reversed(OPTIONS):
-        field = Settings.model_fields[name]
-        shown = f"{field.description or ''} [default: {field.default}]".strip()
-        function = click.option(f"--{name.replace('_', '-')}", name, default=None, help=shown)(function)
+    for name, field in reversed(Settings.model_fields.items()):
+        if name != SWITCH:
+            flag = f"--{name.replace('_', '-')}"
+            # Values stay text here: the settings check them, and report every fault at once.
+            option = click.option(flag, name, default=None, metavar=_metavar(field), help=_help(field))
+            function = option(function)
     return function
+
+
+def _metavar(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return f"[{'|'.join(get_args(field.annotation))}]"
+    names: dict[object, str] = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+    return names.get(field.annotation, "PATH")
+
+
+def _help(field: FieldInfo) -> str:
+    default = "" if field.default in (None, "") else f" [default: {field.default}]"
+    return f"{field.description}{default}"
 
 
 @click.command("serve")

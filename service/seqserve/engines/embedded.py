@@ -25,8 +25,9 @@ def choose_device(wish: str) -> torch.device:
         raise SettingsInvalid(f"device: {wish!r}; accepted: auto, cpu, cuda, cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise SettingsInvalid(f"device: {wish!r}; accepted: auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingsInvalid(f"device: {wish!r}, and torch {torch.__version__} sees no GPU here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        seen = torch.cuda.device_count()
+        raise SettingsInvalid(f"device: {wish!r}, and torch {torch.__version__} sees {seen} GPUs here")
     return torch.device("cuda:0") if wish == "cuda" else device
 
 
@@ -108,13 +109,13 @@ class EmbeddedEngine:
         return model
 
     async def aclose(self) -> None:
-        """Wait for forwards in flight."""
-        await asyncio.to_thread(self._threads.shutdown)
+        """Take no more forwards; one in flight ends on its own."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _load(self, torchscript: bytes) -> torch.jit.ScriptModule:
         try:
             with warnings.catch_warnings():  # TorchScript's deprecation is ours to handle, see docs/adr
-                warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
                 module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]  # torch's
                     io.BytesIO(torchscript), map_location=self._device
                 )

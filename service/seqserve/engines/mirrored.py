@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from seqserve.archive import Archive
 from seqserve.engines.base import Engine, FloatArray, LoadedModel
 from seqserve.errors import SeqserveError
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class MirroredModel:
-    """Runs in the answering engine, and is loaded in the other."""
+    """Runs in the answering engine, and is loaded in the other where that one took it."""
 
     answering: LoadedModel
-    mirrored: LoadedModel
+    mirrored: LoadedModel | None
 
     async def infer(self, batch: FloatArray) -> FloatArray:
         """See LoadedModel.infer."""
@@ -22,13 +26,14 @@ class MirroredModel:
 
     async def unload(self) -> None:
         """Unload both."""
-        await self.mirrored.unload()
+        if self.mirrored is not None:
+            await self.mirrored.unload()
         await self.answering.unload()
 
 
 @dataclass(frozen=True, slots=True)
 class MirroredEngine:
-    """Loads every archive into both engines, or into neither."""
+    """Loads every archive into both engines; a mirror that refuses one does not keep it from answering."""
 
     answering: Engine
     mirror: Engine
@@ -46,13 +51,19 @@ class MirroredEngine:
     async def load(self, archive: Archive) -> MirroredModel:
         """See Engine.load."""
         answering = await self.answering.load(archive)
-        try:
-            return MirroredModel(answering, await self.mirror.load(archive))
-        except SeqserveError:
-            await answering.unload()
-            raise
+        return MirroredModel(answering, await self._load_mirror(archive))
 
     async def aclose(self) -> None:
         """Close both."""
         await self.mirror.aclose()
         await self.answering.aclose()
+
+    async def _load_mirror(self, archive: Archive) -> LoadedModel | None:
+        try:
+            return await self.mirror.load(archive)
+        except SeqserveError as error:
+            log.error(
+                "model not mirrored", model=archive.name, version=archive.version,
+                engine=self.mirror.name, reason=str(error),
+            )  # fmt: skip
+            return None

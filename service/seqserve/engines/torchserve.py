@@ -1,4 +1,4 @@
-"""Runs models in TorchServe; the only module that knows TorchServe's wire.
+"""Runs models in TorchServe, over its gRPC wire.
 
 A batch travels as one gRPC Predictions request of raw bytes, whose row our archives' handler reads:
 
@@ -8,19 +8,16 @@ A batch travels as one gRPC Predictions request of raw bytes, whose row our arch
 
 The handler answers one status byte and what follows it: 0 and FP32 little-endian [n, *output];
 1 and `REASON: text` where it refused; 2 and fixed text where it failed. (TorchServe's gRPC would turn
-an error on a row into OK.) Models come and go over the HTTP management API. TorchServe is not
-maintained any more: everything that depends on it stays here and in torchserve_server.py.
+an error on a row into OK.) TorchServe is not maintained any more: whatever depends on it stays in the
+files named torchserve*.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import grpc
 import numpy as np
@@ -29,28 +26,14 @@ from google.protobuf import empty_pb2
 
 from seqserve.archive import Archive
 from seqserve.engines.base import FloatArray
-from seqserve.errors import (
-    ArchiveInvalid,
-    DependencyMissing,
-    EngineContractError,
-    EngineUnavailable,
-    SeqserveError,
-)
+from seqserve.engines.torchserve_endpoint import TorchServeEndpoint
+from seqserve.engines.torchserve_management import Management
+from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable, SeqserveError
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 from seqserve.signature import Signature
 
-try:
-    import httpx
-except ModuleNotFoundError as error:
-    raise DependencyMissing(
-        "the torchserve engine needs httpx: pip install 'seqserve[torchserve]'"
-    ) from error
-
 log = structlog.get_logger()
 
-REGISTER_SECONDS = 150.0  # TorchServe itself gives a worker 120
-MANAGE_SECONDS = 130.0  # unregistering waits for the worker, at most 120
-CONNECT_SECONDS = 5.0
 ROW_SLACK_BYTES = 4096  # names, version, shape and protobuf's own bytes around the numbers
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # the server is ours; its own limit bounds what comes
@@ -60,68 +43,6 @@ CHANNEL_OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
-
-
-class Tokens(Protocol):
-    """Where TorchServe's bearer tokens come from. Reading raises EngineUnavailable."""
-
-    def inference(self) -> str:
-        """For gRPC and the HTTP inference API."""
-        ...
-
-    def management(self) -> str:
-        """For the management API."""
-        ...
-
-    def forget(self) -> None:
-        """The server refused them: read them anew at the next call."""
-        ...
-
-
-class TokenFile:
-    """The tokens in TorchServe's key_file.json, read once and again after `forget`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._keys: dict[str, Any] | None = None
-
-    def inference(self) -> str:
-        """See Tokens."""
-        return self._key("inference")
-
-    def management(self) -> str:
-        """See Tokens."""
-        return self._key("management")
-
-    def forget(self) -> None:
-        """See Tokens. Whoever renews a token writes the file."""
-        self._keys = None
-
-    def _key(self, kind: str) -> str:
-        try:
-            if self._keys is None:
-                self._keys = json.loads(self._path.read_bytes())
-            return str(self._keys[kind]["key"])
-        except (OSError, ValueError, KeyError) as error:
-            raise EngineUnavailable("TorchServe's tokens cannot be read") from error
-
-
-@dataclass(frozen=True, slots=True)
-class TorchServeEndpoint:
-    """Where a TorchServe answers, and how.
-
-    grpc_target: `host:port` of the gRPC inference API.
-    management_url, inference_url: HTTP.
-    model_store: the server's model store, a folder we may write to.
-    max_message_bytes: what the server takes and sends at most.
-    """
-
-    grpc_target: str
-    management_url: str
-    inference_url: str
-    tokens: Tokens
-    model_store: Path
-    max_message_bytes: int
 
 
 def needed_message_bytes(signatures: Iterable[Signature]) -> int:
@@ -197,68 +118,6 @@ def _fault(error: grpc.aio.AioRpcError) -> SeqserveError:
     return EngineUnavailable(f"TorchServe could not run the batch ({code})")
 
 
-class Management:
-    """The HTTP half of the wire: registers models, one worker each."""
-
-    def __init__(
-        self, endpoint: TorchServeEndpoint, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
-        self._tokens = endpoint.tokens
-        timeout = httpx.Timeout(MANAGE_SECONDS, connect=CONNECT_SECONDS)
-        # trust_env off: a proxy of the environment must not see the tokens
-        self._http = httpx.AsyncClient(
-            base_url=endpoint.management_url, transport=transport, timeout=timeout, trust_env=False
-        )
-
-    async def register(self, file_name: str) -> None:
-        """Register an archive of the model store and wait for its worker.
-
-        Raises ArchiveInvalid where TorchServe refuses it, EngineUnavailable where it does not answer.
-        """
-        parameters = {"url": file_name, "initial_workers": 1, "batch_size": 1, "synchronous": "true"}
-        await self._send("POST", "/models", params=parameters, timeout=REGISTER_SECONDS)
-
-    async def set_default(self, name: str, version: str) -> None:
-        """The version that answers callers who name none."""
-        await self._send("PUT", f"/models/{name}/{version}/set-default")
-
-    async def unregister(self, name: str, version: str) -> None:
-        """Take a version away, if it is there. TorchServe keeps the default one while there are others."""
-        await self._send("DELETE", f"/models/{name}/{version}", is_absence_fine=True)
-
-    async def has_gpu(self, name: str, version: str) -> bool:
-        """Whether the version's worker was given a GPU."""
-        described = await self._send("GET", f"/models/{name}/{version}")
-        return any(worker.get("gpu") for worker in described[0].get("workers", []))
-
-    async def aclose(self) -> None:
-        """Disconnect."""
-        await self._http.aclose()
-
-    async def _send(self, method: str, path: str, *, is_absence_fine: bool = False, **options: Any) -> Any:
-        try:
-            response = await self._request(method, path, **options)
-            if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
-                self._tokens.forget()  # a stale token is 400 there
-                response = await self._request(method, path, **options)
-        except httpx.TransportError as error:
-            raise EngineUnavailable("TorchServe's management API does not answer") from error
-        if response.is_success or (is_absence_fine and response.status_code == httpx.codes.NOT_FOUND):
-            return response.json()
-        raise ArchiveInvalid(f"TorchServe refused: {_message(response)}")
-
-    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._tokens.management()}"}
-        return await self._http.request(method, path, headers=headers, **options)
-
-
-def _message(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}"
-
-
 class TorchServeModel:
     """One version, registered in TorchServe."""
 
@@ -306,13 +165,10 @@ class TorchServeEngine:
 
     name = "torchserve"
 
-    def __init__(
-        self, endpoint: TorchServeEndpoint, *, management_transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
-        """`management_transport` stands in for the network."""
+    def __init__(self, endpoint: TorchServeEndpoint, management: Management | None = None) -> None:
         self._endpoint = endpoint
         self._predictions = Predictions(endpoint)
-        self._management = Management(endpoint, management_transport)
+        self._management = management or Management(endpoint)
         self._versions: dict[str, set[str]] = {}
         self._device = "cpu"
 

@@ -17,13 +17,14 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import astuple
 from pathlib import Path
 
 import structlog
 
 from seqserve.engines.leash import Leash
-from seqserve.engines.torchserve import TokenFile, TorchServeEndpoint, ping
+from seqserve.engines.torchserve import ping
 from seqserve.engines.torchserve_config import (
     LOOPBACK,
     Layout,
@@ -35,12 +36,14 @@ from seqserve.engines.torchserve_config import (
     environment,
     log_configuration,
 )
+from seqserve.engines.torchserve_endpoint import TokenFile, TorchServeEndpoint
 from seqserve.errors import AddressInUse, DependencyMissing, EngineUnavailable, SettingsInvalid, StartFault
 
 log = structlog.get_logger()
 
 START_SECONDS = 60.0
 GRACE_SECONDS = 10.0
+TEMPORARY_PREFIX = "seqserve-torchserve-"
 POLL_SECONDS = 0.1
 IN_USE = "Address already in use"
 FAULT = re.compile(r"Exception|Error|Invalid")
@@ -92,8 +95,12 @@ def _try_port(port: int, sockets: contextlib.ExitStack) -> int:
 class TorchServeServer:
     """One TorchServe, from `start` to `stop`; it can be started again after that."""
 
-    def __init__(self, settings: TorchServeSettings) -> None:
+    def __init__(
+        self, settings: TorchServeSettings, on_crash: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """on_crash is awaited when the server ends and nobody has stopped it."""
         self._settings = settings
+        self._on_crash = on_crash
         self._layout: Layout | None = None
         self._leash: Leash | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -170,14 +177,18 @@ class TorchServeServer:
     async def _report_crash(self, leash: Leash, layout: Layout) -> None:
         status = await leash.ended
         if not self._is_stopping:
+            if self._on_crash is not None:
+                await self._on_crash()
             log.error("torchserve ended", status=status, logs=str(layout.logs))
 
 
 def _make_folder(wanted: Path | None) -> Path:
     """A folder that only we may read. Raises SettingsInvalid."""
     if wanted is None:
-        return Path(tempfile.mkdtemp(prefix="seqserve-torchserve-"))
+        _check_length(Path(tempfile.gettempdir()) / f"{TEMPORARY_PREFIX}12345678")  # as mkdtemp names it
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
     folder = wanted.absolute()
+    _check_length(folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -187,9 +198,15 @@ def _make_folder(wanted: Path | None) -> Path:
             f"torchserve_folder: {folder} is open to others, and tokens will lie there",
             hint=f"chmod 700 {folder}, or name a folder that does not exist yet",
         )
-    if Layout(folder).is_too_long:
-        raise SettingsInvalid(f"torchserve_folder: {folder} is too long for the sockets in it")
     return folder
+
+
+def _check_length(folder: Path) -> None:
+    if Layout(folder).is_too_long:
+        raise SettingsInvalid(
+            f"torchserve_folder: {folder} is too long for the sockets in it",
+            hint="--torchserve-folder names another one",
+        )
 
 
 def _lock(layout: Layout) -> int:

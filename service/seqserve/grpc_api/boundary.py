@@ -67,7 +67,9 @@ class Boundary:
         request_class = GetMessageClass(descriptor.input_type)
 
         async def handle(body: bytes, context: Context) -> bytes:
-            metadata = _texts(context)
+            metadata = {
+                key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+            }
             call = Call(_request_id(metadata), context.time_remaining())
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             with self.tracing.span(descriptor.full_name, call.request_id, metadata) as span:
@@ -91,11 +93,6 @@ class Boundary:
                 "MALFORMED_PROTOBUF", field="message", came=f"{len(body)} bytes that do not parse",
                 accepted=f"a protobuf {request_class.DESCRIPTOR.full_name}",
             ) from error  # fmt: skip
-
-
-def _texts(context: Context) -> dict[str, str]:
-    """The caller's metadata without the binary entries."""
-    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 def _request_id(metadata: Mapping[str, str]) -> str:

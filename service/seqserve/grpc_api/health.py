@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2
 
 from seqserve.repository import ModelVersion, Repository
 
@@ -18,14 +19,22 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class EndingWatches(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # no stubs for aio
-    """grpcio's servicer, whose Watch streams end when told to: a drain must not wait for watchers."""
+    """grpcio's servicer behind bytes, so that malformed protobuf is refused in our words.
+
+    Its Watch streams end when told to: a drain must not wait for watchers.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._watches: set[asyncio.Task[None]] = set()
 
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - gRPC's name
+    async def Check(self, body: bytes, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        """The status now."""
+        return await super().Check(await _parse(body, context), context)
+
+    async def Watch(self, body: bytes, context: Any) -> None:  # noqa: N802 - gRPC's name
         """Stream the status until the caller leaves or `end_watches` is called."""
+        request = await _parse(body, context)
         watch = asyncio.ensure_future(super().Watch(request, context))
         self._watches.add(watch)
         try:
@@ -34,10 +43,30 @@ class EndingWatches(health.aio.HealthServicer):  # type: ignore[misc, name-defin
             self._watches.discard(watch)
             watch.cancel()
 
+    def handler(self) -> grpc.GenericRpcHandler:  # type: ignore[type-arg]  # Any message
+        """What a gRPC server registers."""
+        serialize = health_pb2.HealthCheckResponse.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(self.Check, None, serialize),
+                "Watch": grpc.unary_stream_rpc_method_handler(self.Watch, None, serialize),
+            },
+        )
+
     def end_watches(self) -> None:
         """Close every Watch stream."""
         for watch in self._watches:
             watch.cancel()
+
+
+async def _parse(body: bytes, context: Any) -> health_pb2.HealthCheckRequest:
+    try:
+        return health_pb2.HealthCheckRequest.FromString(body)
+    except DecodeError:
+        words = f"message: {len(body)} bytes that do not parse; accepted: a HealthCheckRequest"
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words)
+        raise
 
 
 class Health:
@@ -53,7 +82,7 @@ class Health:
         for name in self._overall:
             await self._servicer.set(name, NOT_SERVING)
         await self._servicer.set(LIVENESS, SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        server.add_generic_rpc_handlers((self._servicer.handler(),))
 
     async def follow(self, changed: ModelVersion) -> None:
         """Publish a version's state, and what it means for its model and for the whole."""
@@ -78,6 +107,4 @@ class Health:
         self._servicer.end_watches()
 
     async def _set(self, name: str, *, is_ready: bool) -> None:
-        await self._servicer.set(
-            name, SERVING if is_ready and not self._repository.is_draining else NOT_SERVING
-        )
+        await self._servicer.set(name, SERVING if is_ready else NOT_SERVING)

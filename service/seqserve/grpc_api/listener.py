@@ -13,6 +13,7 @@ from seqserve.grpc_api.boundary import Handler
 
 KEEPALIVE_MINIMUM_MS = 10_000
 HANDSHAKE_TIMEOUT_MS = 10_000
+IDLE_TIMEOUT_MS = 600_000  # a connection without calls is closed; clients open another when they call
 
 
 class GrpcListener:
@@ -26,6 +27,7 @@ class GrpcListener:
                 ("grpc.max_send_message_length", max_message_bytes),
                 ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MINIMUM_MS),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+                ("grpc.max_connection_idle_ms", IDLE_TIMEOUT_MS),
             ]
         )
         self.server.add_generic_rpc_handlers(tuple(handlers))

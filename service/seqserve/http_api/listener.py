@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.applications import Starlette
 
-from seqserve.errors import AddressInUse
+from seqserve.errors import AddressInUse, SettingsInvalid
 
 
 class _Server(uvicorn.Server):
@@ -26,7 +26,9 @@ class HttpListener:
     """One uvicorn server on one port."""
 
     def __init__(self, app: Starlette) -> None:
-        self._server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        self._server = _Server(
+            uvicorn.Config(app, log_config=None, log_level="error", access_log=False, lifespan="off")
+        )
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -36,6 +38,11 @@ class HttpListener:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+        except socket.gaierror as error:
+            listening.close()
+            raise SettingsInvalid(
+                f"host: {host!r} is no address of this machine: {error.strerror}"
+            ) from error
         except OSError as error:
             listening.close()
             raise AddressInUse(
