@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -75,6 +75,13 @@ class Settings(BaseSettings):
     torchserve_metrics_port: Port = Field(8082, description="Its metrics.")
     torchserve_grpc_port: Port = Field(7070, description="Its gRPC inference.")
     torchserve_grpc_management_port: Port = Field(7071, description="Its gRPC management.")
+
+    @field_validator("model_store", mode="before")
+    @classmethod
+    def _names_a_folder(cls, value: object) -> object:
+        if value == "":  # it would be the current folder
+            raise ValueError("must not be empty")
+        return value
 
     @model_validator(mode="after")
     def _a_request_fits_the_queue(self) -> Self:

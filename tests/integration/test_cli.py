@@ -162,7 +162,8 @@ def test_where_nobody_listens_a_command_says_so_in_one_line(nobody: str, picture
 
     assert (ended.status, ended.output) == (1, "")
     assert nobody in ended.one_line
-    assert "UNAVAILABLE" in ended.one_line
+    assert "no gateway answers at" in ended.one_line
+    assert "seqserve serve" in ended.one_line
 
 
 def test_with_debug_a_refusal_shows_where_it_came_from(nobody: str) -> None:
@@ -171,4 +172,14 @@ def test_with_debug_a_refusal_shows_where_it_came_from(nobody: str) -> None:
     assert ended.status == 1
     assert "Traceback" in ended.errors
     assert "PredictionError" in ended.errors
-    assert ended.errors.splitlines()[-1].startswith(f"seqserve: {nobody}: UNAVAILABLE")
+    assert ended.errors.splitlines()[-1].startswith(f"seqserve: no gateway answers at {nobody} ")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "foo", "127.0.0.1:0", "127.0.0.1:99999", "http://127.0.0.1:8001", "a b:1"]
+)
+def test_what_is_no_address_is_refused_before_anybody_is_asked(address: str) -> None:
+    ended = seqserve("models", "--address", address)
+
+    assert ended.status == 2
+    assert "accepted: HOST:PORT" in ended.one_line

@@ -125,6 +125,7 @@ def test_every_setting_is_read_from_the_environment(name: str, environment: pyte
         ({"default_timeout_seconds": "0"}, "default_timeout_seconds"),
         ({"otlp_endpoint": "collector:4317"}, "otlp_endpoint"),
         ({"host": ""}, "host"),
+        ({"model_store": ""}, "model_store"),
     ],
 )
 def test_values_that_could_not_work_are_refused(flags: dict[str, str], words: str) -> None:

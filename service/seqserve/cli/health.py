@@ -6,7 +6,7 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from seqserve.cli.connection import address_option
+from seqserve.cli.connection import address_option, nobody_answers
 from seqserve.cli.faults import Refused
 
 TIMEOUT_SECONDS = 5.0
@@ -31,6 +31,8 @@ def command(service: str, address: str) -> None:
                 health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_SECONDS
             )
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise nobody_answers(address) from error
             raise Refused(
                 f"health of {service or 'the gateway'} at {address}: {error.code().name}"
             ) from error

@@ -26,10 +26,14 @@ MAX_MESSAGE_BYTES = 64 * 2**20
 
 
 class PredictionError(Exception):
-    """The gateway refused or could not be reached; `code` is gRPC's name for it."""
+    """The gateway refused or could not be reached; `code` is gRPC's name for it.
 
-    def __init__(self, code: str, message: str) -> None:
+    is_unreachable: nobody answered; a gateway that refuses gives its call an id.
+    """
+
+    def __init__(self, code: str, message: str, *, is_unreachable: bool = False) -> None:
         self.code = code
+        self.is_unreachable = is_unreachable
         super().__init__(message)
 
 
@@ -116,7 +120,10 @@ class Client:
         try:
             return method(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
-            raise PredictionError(error.code().name, error.details() or "") from error
+            is_unreachable = error.code() is grpc.StatusCode.UNAVAILABLE and not error.trailing_metadata()
+            raise PredictionError(
+                error.code().name, error.details() or "", is_unreachable=is_unreachable
+            ) from error
 
 
 def _tensor(array: npt.NDArray[Any]) -> pb.Tensor:
