@@ -49,17 +49,17 @@ class Gateway:
         self._slots = asyncio.Semaphore(1)
         registry = CollectorRegistry()
         self._metrics = Metrics(registry)
-        self._repository = Repository(self._make_batcher)
-        self._health = Health(self._repository, SERVICES)
-        self._repository.listeners += [self._metrics.follow, self._health.follow]
+        self.repository = Repository(self._make_batcher)
+        self._health = Health(self.repository, SERVICES)
+        self.repository.listeners += [self._metrics.follow, self._health.follow]
         predictor = Predictor(
-            self._repository, self._metrics, settings.max_request_examples, settings.default_timeout_seconds
+            self.repository, self._metrics, settings.max_request_examples, settings.default_timeout_seconds
         )
         boundary = Boundary(self._tracing, self._metrics.count_malformed)
         services = (oip.InferenceService(predictor), predictions.PredictionService(predictor))
         handlers = [service.handler(boundary) for service in services]
         self._grpc = GrpcListener(handlers, settings.max_message_bytes)
-        self._http = HttpListener(build_app(self._repository, registry))
+        self._http = HttpListener(build_app(self.repository, registry))
         self.grpc_port = self.http_port = 0
 
     async def start(self) -> None:
@@ -73,12 +73,12 @@ class Gateway:
     async def load(self, archives: Sequence[Path], engine: Engine) -> None:
         """Bring the models up and tell health what became of them."""
         self._slots = asyncio.Semaphore(compute_slots(self._settings, engine.device))
-        await self._repository.load_all(archives, engine)
+        await self.repository.load_all(archives, engine)
         await self._health.publish_overall()
 
     def report_serving(self) -> None:
         """Say in the log what is served."""
-        states = [version.state for version in self._repository.versions()]
+        states = [version.state for version in self.repository.versions()]
         ready = states.count(ModelState.READY)
         log.info("serving", engine=self._settings.engine, ready=ready, failed=len(states) - ready)
         if not ready:
@@ -86,7 +86,7 @@ class Gateway:
 
     async def lose_engine(self) -> None:
         """What ran the models is gone: be alive and not ready."""
-        await self._repository.lose_engine(EngineUnavailable("the engine that ran this model is gone"))
+        await self.repository.lose_engine(EngineUnavailable("the engine that ran this model is gone"))
         await self._health.publish_overall()
 
     async def drain(self) -> bool:
@@ -94,8 +94,8 @@ class Gateway:
 
         False where the engine did not answer within the grace period: its batch was given up.
         """
-        was_serving = self._repository.is_initially_loaded
-        self._repository.is_draining = True
+        was_serving = self.repository.is_initially_loaded
+        self.repository.is_draining = True
         await self._health.drain()
         if was_serving:  # otherwise no load balancer sends anything yet
             await asyncio.sleep(self._settings.drain_pause_seconds)
@@ -110,7 +110,7 @@ class Gateway:
         await self._grpc.stop(grace_seconds)
         try:
             async with asyncio.timeout_at(deadline + UNLOAD_SECONDS):
-                await self._repository.aclose()
+                await self.repository.aclose()
         except TimeoutError:
             log.error("the engine does not answer; its batch is given up")
             return False

@@ -11,10 +11,12 @@ import pytest
 
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from seqserve.server import Gateway
 from support.archives import make_archive
 from support.engines import FakeEngine, expected_answers
 from support.gateway import running_gateway
 from support.oip import details_of, infer_request, inference_stub, rows_of, words_of
+from support.running import until
 
 IMAGE = np.full((1, 6), 0.25, np.float32)
 
@@ -33,30 +35,37 @@ async def held(engine: FakeEngine, stub: GRPCInferenceServiceStub) -> asyncio.Fu
     return task
 
 
+async def queued(gateway: Gateway, examples: int) -> None:
+    """Return when so many examples wait for a batch."""
+    batcher = gateway.repository.resolve("tiny", "").batcher
+    await until(lambda: batcher.queued_examples == examples)
+
+
 async def test_callers_share_batches_and_get_their_own_answers(
-    stub: GRPCInferenceServiceStub, engine: FakeEngine
+    gateway: Gateway, stub: GRPCInferenceServiceStub, engine: FakeEngine
 ) -> None:
     first = await held(engine, stub)
     images = np.random.default_rng(0).random((40, 1, 6), np.float32)
     calls = [asyncio.ensure_future(stub.ModelInfer(infer_request(image))) for image in images]
-    await asyncio.sleep(0.2)  # they arrive while the engine is busy
+    await queued(gateway, 40)
     engine.gate.set()
     replies = await asyncio.gather(*calls)
     await first
 
+    assert sum(engine.batches) == 41
     assert len(engine.batches) < 20
     for image, reply in zip(images, replies, strict=True):
         np.testing.assert_array_equal(rows_of(reply), expected_answers(image, rows_of(reply).shape[1]))
 
 
 async def test_a_cancelled_caller_never_reaches_the_engine(
-    stub: GRPCInferenceServiceStub, engine: FakeEngine
+    gateway: Gateway, stub: GRPCInferenceServiceStub, engine: FakeEngine
 ) -> None:
     first = await held(engine, stub)
     leaving, staying = (stub.ModelInfer(infer_request(IMAGE)) for _ in range(2))
-    await asyncio.sleep(0.1)
+    await queued(gateway, 2)
     leaving.cancel()
-    await asyncio.sleep(0.1)
+    await queued(gateway, 1)
     engine.gate.set()
     await asyncio.gather(first, staying)
 
@@ -102,7 +111,7 @@ async def test_a_full_queue_refuses_at_once_with_a_retry_hint(tmp_path: Path, en
         stub = inference_stub(channel)
         first = await held(engine, stub)
         waiting = asyncio.ensure_future(stub.ModelInfer(infer_request(np.repeat(IMAGE, 4, axis=0))))
-        await asyncio.sleep(0.1)
+        await queued(gateway, 4)
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await stub.ModelInfer(infer_request(IMAGE))
         engine.gate.set()
