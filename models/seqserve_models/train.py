@@ -44,7 +44,7 @@ def train(
     images = torch.from_numpy(to_values(digits.train_images)).to(device)  # [n, 28, 28]
     labels = torch.from_numpy(digits.train_labels).to(device)  # [n]
     generator = torch.Generator().manual_seed(seed)
-    steps = recipe.epochs * math.ceil(len(images) / recipe.batch_size)
+    steps = recipe.epochs * len(batches(torch.arange(len(images)), recipe.batch_size))
     trainer = _Trainer(definition, logits_of(module), recipe, steps, generator)
     for epoch in range(1, recipe.epochs + 1):
         loss, accuracy = trainer.run_epoch(images, labels)
@@ -55,6 +55,17 @@ def train(
             )
         progress.epoch(EpochReport(epoch, recipe.epochs, loss, accuracy))
     return module.cpu().eval()
+
+
+def batches(order: Tensor, size: int) -> list[Tensor]:
+    """The indices [n] in batches of `size`; a last batch of one joins the one before it.
+
+    Batch norm has no spread to measure on a single example.
+    """
+    split = list(torch.split(order, size))
+    if len(split) > 1 and len(split[-1]) == 1:
+        split[-2:] = [torch.cat(split[-2:])]
+    return split
 
 
 class _Trainer:
@@ -79,7 +90,7 @@ class _Trainer:
         """One pass in a new order; mean loss and accuracy."""
         loss, right = 0.0, 0
         order = torch.randperm(len(images), generator=self._generator).to(images.device)
-        for batch in torch.split(order, self._recipe.batch_size):
+        for batch in batches(order, self._recipe.batch_size):
             batch_loss, batch_right = self._step(images[batch], labels[batch])
             loss += batch_loss * len(batch)
             right += batch_right

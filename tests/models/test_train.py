@@ -13,7 +13,7 @@ from seqserve_models.definition import ModelDefinition, Recipe
 from seqserve_models.errors import ModelInvalid, TrainingDiverged
 from seqserve_models.progress import EpochReport, Progress, SilentProgress
 from seqserve_models.threads import fixed_threads
-from seqserve_models.train import initialise, logits_of, train
+from seqserve_models.train import batches, initialise, logits_of, train
 
 CPU = torch.device("cpu")
 
@@ -86,3 +86,25 @@ def test_a_loss_that_is_no_number_is_an_error(definition: ModelDefinition, rows:
 def test_a_classifier_without_softmax_is_refused() -> None:
     with pytest.raises(ModelInvalid, match=r"must end in nn\.Softmax, this one ends in Linear"):
         logits_of(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_a_last_batch_of_one_joins_the_one_before_it() -> None:
+    def sizes(examples: int, size: int) -> list[int]:
+        return [len(batch) for batch in batches(torch.arange(examples), size)]
+
+    assert sizes(9, 4) == [4, 5]
+    assert sizes(10, 4) == [4, 4, 2]
+    assert sizes(8, 4) == [4, 4]
+    assert sizes(1, 4) == [1]
+    assert torch.equal(torch.cat(batches(torch.arange(9), 4)), torch.arange(9))
+
+
+def test_batch_norm_trains_on_one_example_more_than_full_batches(
+    definition: ModelDefinition, rows: DigitSet
+) -> None:
+    def normalised() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(784, 10), nn.BatchNorm1d(10), nn.Softmax(dim=1))
+
+    recipe = replace(definition.recipes["digits"], batch_size=len(rows.train_images) - 1)
+    module = run(replace(definition, build=normalised), rows, recipe)
+    assert torch.isfinite(weights(module)).all()

@@ -26,6 +26,16 @@ def digit_mlp() -> nn.Sequential:
     )
 
 
+def digit_mlp_by_position() -> nn.Sequential:
+    """The same network, its layers numbered: the first one's weights are `0.weight`, not `h1.weight`."""
+    return nn.Sequential(  # [n, 784]
+        nn.Linear(PIXELS, HIDDEN),  # [n, 32]
+        nn.ReLU(),  # [n, 32]
+        nn.Linear(HIDDEN, CLASSES),  # [n, 10] logits
+        nn.Softmax(dim=1),  # [n, 10] probabilities
+    )
+
+
 DIGIT_MLP = ModelDefinition(
     name="digit_mlp",
     task="classification",
