@@ -8,6 +8,9 @@ BuildError
 ├── DeviceUnavailable   this machine has no such device
 ├── SettingInvalid      a seed, a number of epochs or a version that cannot be used
 ├── ModelInvalid        the module is not what its definition says
+├── LayerMisfit         a layer does not take what the one before it gives
+├── LayerOpaque         a layer that cannot be followed by shapes alone
+├── TargetUnusable      what was named as a model cannot be loaded
 ├── TrainingDiverged    the loss is no number any more
 ├── ExportFailed        TorchScript could not be made of the module
 │   └── ExportDiffers   TorchScript and the module give different answers
@@ -17,6 +20,11 @@ BuildError
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seqserve_models.shapes import LayerRow
 
 
 class BuildError(Exception):
@@ -53,6 +61,26 @@ class SettingInvalid(BuildError):
 
 class ModelInvalid(BuildError):
     """The module is not what its definition says."""
+
+
+class LayerMisfit(BuildError):
+    """A layer does not take what the one before it gives; `rows` holds the layers that fit."""
+
+    def __init__(self, message: str, *, hint: str = "", rows: tuple[LayerRow, ...] = ()) -> None:
+        self.rows = rows
+        super().__init__(message, hint=hint)
+
+
+class LayerOpaque(BuildError):
+    """A layer cannot be followed by shapes alone; `rows` holds the layers before it."""
+
+    def __init__(self, message: str, *, rows: tuple[LayerRow, ...] = ()) -> None:
+        self.rows = rows
+        super().__init__(message)
+
+
+class TargetUnusable(BuildError):
+    """What was named as a model cannot be loaded."""
 
 
 class TrainingDiverged(BuildError):

@@ -78,6 +78,7 @@ def test_every_block_does_what_it_says(tmp_path: Path) -> None:
     everything = "\n".join(printed)
     for expected in (
         "all hashes agree",  # inspect
+        "25,120",  # parameters of a layer, from check
         "SERVING",  # health
         "seqserve_requests_total",  # metrics
         "digit.png: ",  # predict

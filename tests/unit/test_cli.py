@@ -21,6 +21,7 @@ from support.command import Ended, seqserve
 
 EXAMPLES = {
     "build": "seqserve build digit_mlp",
+    "check": "seqserve check digit_mlp --input-shape 784",
     "serve": "seqserve serve --with-torchserve",
     "predict": "seqserve predict seven.png",
     "models": "seqserve models --address 127.0.0.1:8001",

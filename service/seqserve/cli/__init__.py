@@ -10,6 +10,7 @@ from seqserve import __version__
 
 COMMANDS = {
     "build": "Train, export, verify and archive models of the zoo.",
+    "check": "Follow an example's shape through a model, layer by layer.",
     "serve": "Serve a model store over gRPC and HTTP.",
     "predict": "Ask a running gateway what is in a picture.",
     "models": "List the models of a running gateway.",
