@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.demo.agreement import Disagreement, check_agreement, check_request_count, show_answers
-from examples.demo.command import run, start_gateway
+from examples.demo.command import CommandFailed, run, start_gateway
 from examples.demo.digits import PixelArray, draw, held_out_digits
 from examples.demo.paths import (
     Answers,
@@ -26,20 +26,24 @@ def main() -> int:
     """Run the demo; 0 when everything agrees."""
     started = time.monotonic()
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="seqserve-demo-") as folder:
-        store = Path(folder) / "model-store"
-        run("build", MODEL, "--output", str(store))
-        digits = held_out_digits(5)
-        draw(console, digits)
-        try:
-            answers = ask_every_path(console, store, digits.images)
-            show_answers(console, answers, digits.labels)
-            check_agreement(answers)
-        except Disagreement as error:
-            console.print(f"[red]the demo failed:[/] {error}")
-            return 1
+    try:
+        with tempfile.TemporaryDirectory(prefix="seqserve-demo-") as folder:
+            train_and_ask(console, Path(folder) / "model-store")
+    except (CommandFailed, Disagreement) as error:
+        console.print(f"[red]the demo failed:[/] {error}")
+        return 1
     console.print(f"All paths agree; done in {time.monotonic() - started:.0f} s.")
     return 0
+
+
+def train_and_ask(console: Console, store: Path) -> None:
+    """The main job. Raises CommandFailed, Disagreement."""
+    run("build", MODEL, "--output", str(store))
+    digits = held_out_digits(5)
+    draw(console, digits)
+    answers = ask_every_path(console, store, digits.images)
+    show_answers(console, answers, digits.labels)
+    check_agreement(answers)
 
 
 def ask_every_path(console: Console, store: Path, images: PixelArray) -> dict[str, Answers]:

@@ -47,8 +47,10 @@ class RunningGateway:
 
 
 def run(*arguments: str) -> None:
-    """Run seqserve with its output on the screen."""
-    subprocess.run([SEQSERVE, *arguments], check=True)  # noqa: S603 - our own command
+    """Run seqserve with its output on the screen. Raises CommandFailed."""
+    done = subprocess.run([SEQSERVE, *arguments], check=False)  # noqa: S603 - our own command
+    if done.returncode:
+        raise CommandFailed(f"seqserve {' '.join(arguments)} ended with exit status {done.returncode}")
 
 
 @contextmanager

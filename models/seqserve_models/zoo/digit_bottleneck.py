@@ -6,10 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
-from seqserve_models.augmentation import Augmentation
-from seqserve_models.definition import ExampleShape, ModelDefinition, Recipe
+from seqserve_models.definition import Recipe
+from seqserve_models.zoo.digits import CLASSES, OF_DIGITS, OF_MNIST, SIDE, digit_classifier
 
-CLASSES = 10
 SQUEEZE = 4
 
 
@@ -58,37 +57,21 @@ def digit_bottleneck() -> nn.Sequential:
     )
 
 
-DIGIT_BOTTLENECK = ModelDefinition(
-    name="digit_bottleneck",
-    task="classification",
-    build=digit_bottleneck,
-    input_name="image",
-    input_shape=(1, 28, 28),
-    output_name="probabilities",
-    output_shape=(CLASSES,),
-    example_shapes=(
-        ExampleShape((1, 28, 28), "CHW"),
-        ExampleShape((28, 28), "HW"),
-        ExampleShape((28 * 28,), "flat"),
-        ExampleShape((28, 28, 1), "HWC"),
-    ),
-    minimum=0.0,
-    maximum=1.0,
-    labels=tuple(str(digit) for digit in range(CLASSES)),
-    max_batch_size=256,
-    default_dataset="digits",
+DIGIT_BOTTLENECK = digit_classifier(
+    digit_bottleneck,
+    input_shape=(1, SIDE, SIDE),
     recipes={
         "digits": Recipe(
             epochs=20,
             batch_size=64,
             learning_rate=5e-3,
-            augmentation=Augmentation(rotation_degrees=10, log_scale=0.1, shift_pixels=1, shear=0.1),
+            augmentation=OF_DIGITS,
         ),
         "mnist": Recipe(
             epochs=8,
             batch_size=128,
             learning_rate=5e-3,
-            augmentation=Augmentation(rotation_degrees=5, log_scale=0.05, shift_pixels=0.5, shear=0.05),
+            augmentation=OF_MNIST,
         ),
     },
 )

@@ -6,12 +6,10 @@ from collections import OrderedDict
 
 from torch import nn
 
-from seqserve_models.augmentation import Augmentation
-from seqserve_models.definition import ExampleShape, ModelDefinition, Recipe
+from seqserve_models.definition import Recipe
+from seqserve_models.zoo.digits import CLASSES, OF_DIGITS, OF_MNIST, PIXELS, digit_classifier
 
-PIXELS = 28 * 28
 HIDDEN = 32
-CLASSES = 10
 
 
 def digit_mlp() -> nn.Sequential:
@@ -36,37 +34,21 @@ def digit_mlp_by_position() -> nn.Sequential:
     )
 
 
-DIGIT_MLP = ModelDefinition(
-    name="digit_mlp",
-    task="classification",
-    build=digit_mlp,
-    input_name="image",
+DIGIT_MLP = digit_classifier(
+    digit_mlp,
     input_shape=(PIXELS,),
-    output_name="probabilities",
-    output_shape=(CLASSES,),
-    example_shapes=(
-        ExampleShape((PIXELS,), "flat"),
-        ExampleShape((28, 28), "HW"),
-        ExampleShape((1, 28, 28), "CHW"),
-        ExampleShape((28, 28, 1), "HWC"),
-    ),
-    minimum=0.0,
-    maximum=1.0,
-    labels=tuple(str(digit) for digit in range(CLASSES)),
-    max_batch_size=256,
-    default_dataset="digits",
     recipes={
         "digits": Recipe(
             epochs=60,
             batch_size=64,
             learning_rate=8e-3,
-            augmentation=Augmentation(rotation_degrees=10, log_scale=0.1, shift_pixels=1, shear=0.1),
+            augmentation=OF_DIGITS,
         ),
         "mnist": Recipe(
             epochs=20,
             batch_size=128,
             learning_rate=5e-3,
-            augmentation=Augmentation(rotation_degrees=5, log_scale=0.05, shift_pixels=0.5, shear=0.05),
+            augmentation=OF_MNIST,
         ),
     },
 )

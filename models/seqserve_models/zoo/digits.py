@@ -1,0 +1,47 @@
+"""What every digit classifier of the zoo shares: its pictures, its labels, and how they are distorted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from seqserve_models.augmentation import Augmentation
+from seqserve_models.definition import ExampleShape, ModelDefinition, Recipe
+
+SIDE = 28
+PIXELS = SIDE * SIDE
+CLASSES = 10
+OF_DIGITS = Augmentation(rotation_degrees=10, log_scale=0.1, shift_pixels=1, shear=0.1)
+OF_MNIST = Augmentation(rotation_degrees=5, log_scale=0.05, shift_pixels=0.5, shear=0.05)
+EXAMPLE_SHAPES = (
+    ExampleShape((PIXELS,), "flat"),
+    ExampleShape((SIDE, SIDE), "HW"),
+    ExampleShape((1, SIDE, SIDE), "CHW"),
+    ExampleShape((SIDE, SIDE, 1), "HWC"),
+)
+
+
+def digit_classifier(
+    build: Callable[[], nn.Sequential], *, input_shape: tuple[int, ...], recipes: Mapping[str, Recipe]
+) -> ModelDefinition:
+    """The definition of a model that takes grey pictures of 28x28 and gives ten probabilities.
+
+    It is named after the function that builds it. input_shape: its own, one of EXAMPLE_SHAPES.
+    """
+    return ModelDefinition(
+        name=build.__name__,
+        task="classification",
+        build=build,
+        input_name="image",
+        input_shape=input_shape,
+        output_name="probabilities",
+        output_shape=(CLASSES,),
+        example_shapes=EXAMPLE_SHAPES,
+        minimum=0.0,
+        maximum=1.0,
+        labels=tuple(str(digit) for digit in range(CLASSES)),
+        max_batch_size=256,
+        default_dataset="digits",
+        recipes=recipes,
+    )
