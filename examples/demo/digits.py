@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from seqserve_models.datasets import load_digit_set
+from seqserve_models import DataOptions
+from seqserve_models.datasets import load_digits
 
 PixelArray = npt.NDArray[np.uint8]
 INK_THRESHOLD = 100  # of 255
@@ -27,10 +28,10 @@ class Digits:
 
 def held_out_digits(count: int) -> Digits:
     """The first of the held-out digits, each another number."""
-    digits = load_digit_set("digits", data_dir=None, seed=SEED)
-    _, first = np.unique(digits.test_labels, return_index=True)
+    digits = load_digits(DataOptions(seed=SEED))
+    _, first = np.unique(digits.test_targets, return_index=True)
     chosen = np.sort(first)[:count]
-    return Digits(digits.test_images[chosen], [int(label) for label in digits.test_labels[chosen]])
+    return Digits(digits.test_inputs[chosen], [int(label) for label in digits.test_targets[chosen]])
 
 
 def draw(console: Console, digits: Digits) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from seqserve_models.dataset import Values
 from seqserve_models.errors import ArchiverFailed
-from seqserve_models.evaluate import Values
 from seqserve_models.interpreter import StepFailed, run_fresh
 from seqserve_models.members import Members, read_zip, write_zip
 from seqserve_models.signature import json_document

@@ -22,6 +22,10 @@ class Augmentation:
     shift_pixels: float
     shear: float
 
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Distorted copies of images, FP32 [n, h, w]."""
+        return augment(images, self, generator)
+
 
 def augment(images: Tensor, largest: Augmentation, generator: torch.Generator) -> Tensor:
     """Distorted copies of images, FP32 [n, h, w] on any device; black comes in from outside."""

@@ -1,40 +1,29 @@
-"""The whole story of a model: data set → train → evaluate → export → verify → archive → store."""
+"""A run of the build: models one after the other, proven together in a clean process, then published."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from seqserve_models.archive import archive_members, golden_document, pack
-from seqserve_models.datasets import DigitSet, load_digit_set, to_values
-from seqserve_models.evaluate import Evaluation, evaluate, infer
-from seqserve_models.export import export
-from seqserve_models.facts import training_facts
-from seqserve_models.plan import BuildPlan, make_plan
+from seqserve_models.checkpoint import Checkpoint
+from seqserve_models.clean_check import load_clean
+from seqserve_models.evaluate import Evaluation
+from seqserve_models.packing import PackedModel, pack_model
+from seqserve_models.plan import BuildPlan, BuildSettings, make_plans
 from seqserve_models.progress import Progress, SilentProgress
-from seqserve_models.signature import signature_document
 from seqserve_models.store import publish
-from seqserve_models.threads import fixed_threads
-from seqserve_models.train import train
-from seqserve_models.verify import verify
-from seqserve_models.zoo import find_model
+from seqserve_models.target import load_definition
 
-GOLDEN_EXAMPLES = 8
 SILENT = SilentProgress()
 
 
 @dataclass(frozen=True, eq=False)
 class BuildResult:
-    """One archive that was built.
+    """One archive that was published.
 
-    sha256: of the archive, in hex. accuracy: share of held-out images answered right by the module;
-    confusion: int64 [true class, answered class], counts of the same images.
-    max_delta: largest |Δ| between TorchScript and the module there. seconds: of this model's build.
+    sha256: of the archive, in hex. epochs: that were run. evaluation: of the module, on the examples held
+    out. max_delta: largest |Δ| between TorchScript and the module there. seconds: of this model's build.
     """
 
     name: str
@@ -46,100 +35,66 @@ class BuildResult:
     test_examples: int
     epochs: int
     seed: int
-    accuracy: float
-    confusion: npt.NDArray[np.int64]
+    evaluation: Evaluation
     max_delta: float
     seconds: float
 
 
 def build(
-    names: Sequence[str],
-    *,
-    output: Path,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    seed: int = 0,
-    epochs: int | None = None,
-    version: str | None = None,
-    device: str = "cpu",
-    progress: Progress = SILENT,
+    targets: Sequence[str], settings: BuildSettings, progress: Progress = SILENT
 ) -> tuple[BuildResult, ...]:
-    """Build models of the zoo, each once, one after the other, into the model store `output`.
+    """Build models, each once, one after the other, into the model store.
 
-    dataset, epochs: None takes the model's own. version: None takes the next number.
-    data_dir: folder of MNIST's IDX files. device: where to train, `cpu`, `cuda` or `cuda:N`; on the
-    CPU the same seed and version give the same bytes. All settings are checked before any training.
-    Raises BuildError; a build that fails or is interrupted leaves no archive of that model.
+    targets: models of the zoo, `FILE.py:NAME` or `package.module:NAME`; the last two are run. All settings
+    are checked before any training. On the CPU equal settings and versions give equal bytes. A model that
+    fails, or whose training is interrupted, is not in the store; those finished before it are.
+    Raises BuildError.
     """
-    definitions = [find_model(name) for name in dict.fromkeys(names)]
-    plans = [
-        make_plan(
-            definition,
-            output=output,
-            dataset=dataset,
-            data_dir=data_dir,
-            seed=seed,
-            epochs=epochs,
-            version=version,
-            device=device,
-        )
-        for definition in definitions
-    ]
-    return tuple(run_plan(plan, progress) for plan in plans)
+    plans = make_plans([load_definition(target) for target in dict.fromkeys(targets)], settings)
+    return run_plans(plans, progress)
 
 
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A module that was proven: its TorchScript, how well it does, and its golden.npz."""
+def run_plans(plans: Sequence[BuildPlan], progress: Progress = SILENT) -> tuple[BuildResult, ...]:
+    """Build what is planned. Raises BuildError."""
+    packed: dict[str, PackedModel] = {}
+    results: tuple[BuildResult, ...] = ()
+    try:
+        for plan in plans:
+            packed[plan.definition.name] = pack_model(plan, _base_of(plan, packed), progress)
+    finally:
+        # What is finished is worth keeping, whatever has stopped the rest.
+        if packed:
+            results = _publish_all(tuple(packed.values()), progress)
+    return results
 
-    script: bytes
-    evaluation: Evaluation
-    max_delta: float
-    golden: bytes
+
+def _base_of(plan: BuildPlan, packed: Mapping[str, PackedModel]) -> Checkpoint | None:
+    if plan.needs_base and plan.definition.derivation is not None:
+        return packed[plan.definition.derivation.base.name].checkpoint
+    return plan.base
 
 
-def run_plan(plan: BuildPlan, progress: Progress = SILENT) -> BuildResult:
-    """Build one model. Raises BuildError; then the store is as it was."""
-    started = time.monotonic()
-    name, version = plan.definition.name, plan.version
-    progress.step(f"{name} {version}: reading {plan.dataset}")
-    digits = load_digit_set(plan.dataset, data_dir=plan.data_dir, seed=plan.seed)
-    with fixed_threads():
-        trained = train_and_prove(plan, digits, progress)
-    facts = training_facts(plan, digits, trained.evaluation)
-    signature = signature_document(plan.definition, version, facts)
-    members = archive_members(name, trained.script, signature, trained.golden, plan.definition.labels)
-    path, sha256 = publish(pack(name, version, members), plan.output, name, version)
+def _publish_all(packed: Sequence[PackedModel], progress: Progress) -> tuple[BuildResult, ...]:
+    load_clean([model.archive for model in packed], [model.plan.source for model in packed])
+    progress.step(f"archives that load and answer alike in a process without their code: {len(packed)}")
+    return tuple(_publish(model, progress) for model in packed)
+
+
+def _publish(model: PackedModel, progress: Progress) -> BuildResult:
+    plan, proven, name = model.plan, model.proven, model.plan.definition.name
+    path = publish(model.archive, plan.output, name, plan.version, model.companions)
     progress.step(f"wrote {path}")
     return BuildResult(
         name=name,
-        version=version,
+        version=plan.version,
         path=path,
-        sha256=sha256,
+        sha256=model.sha256,
         dataset=plan.dataset,
-        train_examples=len(digits.train_images),
-        test_examples=len(digits.test_images),
-        epochs=plan.recipe.epochs,
+        train_examples=proven.train_examples,
+        test_examples=len(proven.test),
+        epochs=len(proven.fitted.history),
         seed=plan.seed,
-        accuracy=trained.evaluation.accuracy,
-        confusion=trained.evaluation.confusion,
-        max_delta=trained.max_delta,
-        seconds=time.monotonic() - started,
+        evaluation=proven.evaluation,
+        max_delta=proven.max_delta,
+        seconds=model.seconds,
     )
-
-
-def train_and_prove(plan: BuildPlan, digits: DigitSet, progress: Progress) -> Trained:
-    """Train, evaluate, export, and compare the export with the module on every held-out image."""
-    definition = plan.definition
-    progress.step(f"training on {len(digits.train_images)} images for {plan.recipe.epochs} epochs")
-    module = train(definition, digits, plan.recipe, seed=plan.seed, device=plan.device, progress=progress)
-    inputs = to_values(digits.test_images).reshape(-1, *definition.input_shape)
-    outputs = infer(module, inputs, batch_size=definition.max_batch_size)
-    evaluation = evaluate(outputs, digits.test_labels)
-    progress.step(f"accuracy {evaluation.accuracy:.2%} on {len(inputs)} held-out images")
-    script = export(module, definition.name)
-    max_delta = verify(script, definition, inputs, outputs)
-    progress.step(f"TorchScript agrees with the module; largest difference {max_delta:.2g}")
-    golden_inputs = inputs[:GOLDEN_EXAMPLES]
-    golden = golden_document(golden_inputs, infer(module, golden_inputs, batch_size=GOLDEN_EXAMPLES))
-    return Trained(script, evaluation, max_delta, golden)

@@ -1,79 +1,80 @@
-"""Images of digits with their labels, from scikit-learn or from MNIST's files."""
+"""The data sets that come with the package: `digits`, `mnist` and `line`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from seqserve_models.errors import DatasetBroken, DatasetMissing, UnknownDataset
+from seqserve_models.dataset import Classes, DataOptions, Dataset, Pixels, hold_out
+from seqserve_models.errors import DatasetBroken, DatasetMissing, SettingInvalid
 from seqserve_models.idx import read_idx
+from seqserve_models.mnist_download import StepTransfer, download_mnist
 from seqserve_models.rendering import render
 
-DATASETS = ("digits", "mnist")
 CLASSES = 10
 IMAGE_SHAPE = (28, 28)
-HELD_OUT_FRACTION = 0.2
-
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
+LINE_EXAMPLES = 250
+LINE_WEIGHT, LINE_BIAS, LINE_NOISE = 0.7, 0.3, 0.01
 
 
-@dataclass(frozen=True)
-class DigitSet:
-    """Images UINT8 [n, 28, 28], 0 black to 255 white; labels int64 [n], 0 to 9."""
+def load_digits(options: DataOptions = DataOptions()) -> Dataset:  # noqa: B008 - it is immutable
+    """scikit-learn's 1,797 digits, UINT8 [n, 28, 28], labels 0 to 9; a fifth of every class is held out."""
+    from sklearn.datasets import load_digits as load_embedded  # noqa: PLC0415 - takes a second
 
-    name: str
-    train_images: Images
-    train_labels: Labels
-    test_images: Images
-    test_labels: Labels
-
-
-def load_digit_set(name: str, *, data_dir: Path | None = None, seed: int = 0) -> DigitSet:
-    """A data set by name; the seed decides what `digits` holds out.
-
-    Raises UnknownDataset, DatasetMissing, DatasetBroken.
-    """
-    if name == "digits":
-        return load_embedded(seed)
-    if name == "mnist":
-        if data_dir is None:
-            raise DatasetMissing("mnist needs a folder with its IDX files", hint="add --data-dir DIR")
-        return load_mnist(data_dir)
-    raise UnknownDataset(f"there is no data set {name!r}", hint=f"known: {', '.join(DATASETS)}")
-
-
-def load_embedded(seed: int) -> DigitSet:
-    """scikit-learn's 1,797 digits at 28x28; a fifth of every class is held out."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415  # takes a second, and MNIST does without
-
-    digits = load_digits()
+    _refuse_files(options, "digits")
+    digits = load_embedded()
     images, labels = render(digits.images), digits.target.astype(np.int64)
-    held_out = hold_out(labels, seed)
-    return DigitSet("digits", images[~held_out], labels[~held_out], images[held_out], labels[held_out])
+    held_out = hold_out(labels, options.seed)
+    return Dataset(images[~held_out], labels[~held_out], images[held_out], labels[held_out])
 
 
-def hold_out(labels: Labels, seed: int) -> npt.NDArray[np.bool_]:
-    """True [n] for a fifth of the examples of each class, chosen by the seed."""
-    generator = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), np.bool_)
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        held_out[members[: round(len(members) * HELD_OUT_FRACTION)]] = True
-    return held_out
+def load_mnist(options: DataOptions) -> Dataset:
+    """MNIST's four IDX files, each gzipped or plain: UINT8 [n, 28, 28], labels 0 to 9.
+
+    Raises DatasetMissing, DatasetBroken, DownloadFailed.
+    """
+    if options.data_dir is None:
+        raise DatasetMissing(
+            "mnist needs a folder with its IDX files",
+            hint="add --data-dir DIR, and --download to have them fetched into it",
+        )
+    if options.download:
+        download_mnist(options.data_dir, progress=StepTransfer(options.tell))
+    return Dataset(*_read_part(options.data_dir, "train"), *_read_part(options.data_dir, "t10k"))
 
 
-def load_mnist(folder: Path) -> DigitSet:
-    """MNIST's four IDX files, each gzipped or plain. Raises DatasetMissing, DatasetBroken."""
-    train_images, train_labels = _read_part(folder, "train")
-    test_images, test_labels = _read_part(folder, "t10k")
-    return DigitSet("mnist", train_images, train_labels, test_images, test_labels)
+def load_line(options: DataOptions) -> Dataset:
+    """Points near y = 0.7·x + 0.3 for x from 0 to 1: FP32 [n, 1] both, a fifth of them held out."""
+    _refuse_files(options, "line")
+    generator = np.random.default_rng(options.seed)
+    x = np.linspace(0, 1, LINE_EXAMPLES, dtype=np.float32)[:, np.newaxis]  # [n, 1]
+    noise = generator.normal(0, LINE_NOISE, x.shape).astype(np.float32)
+    y = np.float32(LINE_WEIGHT) * x + np.float32(LINE_BIAS) + noise  # [n, 1]
+    held_out = hold_out(np.zeros(len(x), np.int64), options.seed)
+    return Dataset(x[~held_out], y[~held_out], x[held_out], y[held_out])
 
 
-def _read_part(folder: Path, part: str) -> tuple[Images, Labels]:
+def odd_or_even(load: Callable[[DataOptions], Dataset]) -> Callable[[DataOptions], Dataset]:
+    """The same images with other targets: 0 where the digit is even, 1 where it is odd."""
+
+    def load_parities(options: DataOptions) -> Dataset:
+        digits = load(options)
+        train, test = digits.train_targets % 2, digits.test_targets % 2
+        return replace(digits, train_targets=train, test_targets=test)
+
+    return load_parities
+
+
+def _refuse_files(options: DataOptions, name: str) -> None:
+    if options.data_dir is not None or options.download:
+        given = "--data-dir" if options.data_dir is not None else "--download"
+        raise SettingInvalid(f"{name} comes with the package and takes no {given}", hint="leave it out")
+
+
+def _read_part(folder: Path, part: str) -> tuple[Pixels, Classes]:
     images = read_idx(folder, f"{part}-images-idx3-ubyte", rank=3)
     labels = read_idx(folder, f"{part}-labels-idx1-ubyte", rank=1).astype(np.int64)
     if images.shape[1:] != IMAGE_SHAPE:
@@ -83,8 +84,3 @@ def _read_part(folder: Path, part: str) -> tuple[Images, Labels]:
     if labels.max() >= CLASSES:
         raise DatasetBroken(f"{folder}: {part} has the label {labels.max()}; accepted: 0 to {CLASSES - 1}")
     return images, labels
-
-
-def to_values(images: Images) -> npt.NDArray[np.float32]:
-    """Pixels UINT8, any shape, as FP32 from 0 to 1: this expression, everywhere in the product."""
-    return images.astype(np.float32) / np.float32(255)

@@ -5,12 +5,17 @@ BuildError
 ├── UnknownDataset      the model has no recipe for that data set
 ├── DatasetMissing      the files of a data set are not where they should be
 ├── DatasetBroken       a file is not what its name and header promise
+├── DownloadFailed      the files of a data set cannot be fetched into their folder
 ├── DeviceUnavailable   this machine has no such device
 ├── SettingInvalid      a seed, a number of epochs or a version that cannot be used
 ├── ModelInvalid        the module is not what its definition says
 ├── LayerMisfit         a layer does not take what the one before it gives
 ├── LayerOpaque         a layer that cannot be followed by shapes alone
 ├── TargetUnusable      what was named as a model cannot be loaded
+├── CheckpointUnusable  a file is no checkpoint, or one of something else
+├── WeightsUnusable     a file to package is not what it should be
+├── SignatureUnusable   a written signature is not what it should be
+├── FileExists          a file to write is there already
 ├── TrainingDiverged    the loss is no number any more
 ├── ExportFailed        TorchScript could not be made of the module
 │   └── ExportDiffers   TorchScript and the module give different answers
@@ -51,6 +56,10 @@ class DatasetBroken(BuildError):
     """A file is not what its name and header promise."""
 
 
+class DownloadFailed(BuildError):
+    """No mirror gave the right file, or the folder does not take it; the text says why, for each mirror."""
+
+
 class DeviceUnavailable(BuildError):
     """There is no such device on this machine."""
 
@@ -81,6 +90,22 @@ class LayerOpaque(BuildError):
 
 class TargetUnusable(BuildError):
     """What was named as a model cannot be loaded."""
+
+
+class CheckpointUnusable(BuildError):
+    """A file is no checkpoint, or one of another model or training."""
+
+
+class WeightsUnusable(BuildError):
+    """A file to package holds neither TorchScript nor weights, or examples of another kind."""
+
+
+class SignatureUnusable(BuildError):
+    """A signature that somebody has written cannot be used."""
+
+
+class FileExists(BuildError):
+    """A file to write is there already, and may hold somebody's work."""
 
 
 class TrainingDiverged(BuildError):

@@ -115,7 +115,7 @@ def _flatten(layer: Any, shape: Shape) -> Complaint | None:
     if not (-rank <= first < rank and -rank <= last < rank):
         return Complaint(f"axes {first} to {last} (axis 0 is the batch)", str(list(shape)))
     if first % rank == 0 and last % rank > 0:
-        expects = f"to join axes {first} to {last}, and axis 0 is the batch, so that it mixes the examples:"
+        expects = f"to join axes {first} to {last}, and axis 0 is the batch, so that it mixes the examples"
         return Complaint(expects, str(list(shape)), "nn.Flatten() leaves the batch alone")
     return None
 
@@ -125,7 +125,7 @@ def _softmax(layer: Any, shape: Shape) -> Complaint | None:
     if not isinstance(axis, int) or (-rank <= axis < rank and axis % rank > 0):
         return None
     meaning = "which is the batch" if -rank <= axis < rank else "which is not there"
-    return Complaint(f"its values along dim={axis}, {meaning}:", str(list(shape)), "dim=-1 is the last axis")
+    return Complaint(f"its values along dim={axis}, {meaning}", str(list(shape)), "dim=-1 is the last axis")
 
 
 def _ranks(layer: Any, shape: Shape, hint_if_one_short: str = "") -> Complaint | None:
@@ -151,7 +151,8 @@ def _channels(wanted: int, shape: Shape) -> Complaint | None:
         return None
     is_last = len(shape) > 1 and shape[-1] == wanted
     hint = f"channels come first: {[wanted, *shape[:-1]]} instead of {list(shape)}" if is_last else ""
-    return Complaint(f"{wanted} channels", str(shape[0]) if shape else "none", hint)
+    expects = f"{wanted} channel" if wanted == 1 else f"{wanted} channels"
+    return Complaint(expects, str(shape[0]) if shape else "none", hint)
 
 
 CHECKS: tuple[tuple[tuple[type, ...], Callable[[Any, Shape], Complaint | None]], ...] = (

@@ -12,7 +12,6 @@ import io
 import sys
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,38 +21,32 @@ from torch import nn
 
 from seqserve_models.errors import ExportFailed
 from seqserve_models.interpreter import StepFailed, run_fresh
-from seqserve_models.members import Members, write_zip
+from seqserve_models.members import without_chance
+from seqserve_models.source import Source, import_source, searched
 
 MODULE_FILE = "module.bin"
-# The first holds absolute paths for error texts, the second is random; loading needs neither.
-DROPPED_SUFFIXES = (".debug_pkl", "/.data/serialization_id")
 
 
-def export(module: nn.Module, name: str) -> bytes:
-    """TorchScript of a module, as `<name>.pt` holds it. Raises ExportFailed."""
+def export(module: nn.Module, name: str, source: Source | None = None) -> bytes:
+    """TorchScript of a module, as `<name>.pt` holds it. Raises ExportFailed.
+
+    source: the code that its own layer classes come from, where they are not installed.
+    """
     with tempfile.TemporaryDirectory(prefix="seqserve-export-") as scratch:
         frozen = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
         torch.save(frozen, Path(scratch, MODULE_FILE))
-        _script_fresh(Path(scratch), f"{name}.pt")
-        return normalise(Path(scratch, f"{name}.pt").read_bytes())
+        _script_fresh(Path(scratch), f"{name}.pt", source)
+        return without_chance(Path(scratch, f"{name}.pt").read_bytes())
 
 
-def _script_fresh(scratch: Path, target: str) -> None:
+def _script_fresh(scratch: Path, target: str, source: Source | None) -> None:
     # The order of a class's constants follows the hashes of their names.
     variables = {"PYTHONHASHSEED": "0"}
+    arguments = [MODULE_FILE, target, *([source.place, *source.folders] if source else [])]
     try:
-        run_fresh(["-m", "seqserve_models.export", MODULE_FILE, target], folder=scratch, variables=variables)
+        run_fresh(["-m", "seqserve_models.export", *arguments], folder=scratch, variables=variables)
     except StepFailed as error:
         raise ExportFailed(f"TorchScript could not be made of the module: {error}") from error
-
-
-def normalise(script: bytes) -> bytes:
-    """The same TorchScript without the records that differ between two exports."""
-    with zipfile.ZipFile(io.BytesIO(script)) as saved:
-        members: Members = {
-            name: saved.read(name) for name in saved.namelist() if not name.endswith(DROPPED_SUFFIXES)
-        }
-    return write_zip(members, compression=zipfile.ZIP_STORED)
 
 
 def load(script: bytes) -> torch.jit.ScriptModule:
@@ -63,12 +56,15 @@ def load(script: bytes) -> torch.jit.ScriptModule:
     return loaded
 
 
-def save(source: Path, target: Path) -> None:
+def save(module_file: Path, target: Path, source: Source | None) -> None:
     """Read a module that `export` has written, write its TorchScript."""
-    # A module is more than weights; the file is our own, from a folder that only we can enter.
-    module: nn.Module = torch.load(source, weights_only=False)
-    with _torchscript_allowed():
-        torch.jit.save(torch.jit.script(module), target)
+    with searched(source.folders if source else ()):
+        if source:
+            import_source(source)
+        # A module is more than weights; the file is our own, from a folder that only we can enter.
+        module: nn.Module = torch.load(module_file, weights_only=False)
+        with _torchscript_allowed():
+            torch.jit.save(torch.jit.script(module), target)
 
 
 @contextmanager
@@ -80,4 +76,6 @@ def _torchscript_allowed() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    save(Path(sys.argv[1]), Path(sys.argv[2]))
+    module_file, target, *place_and_folders = sys.argv[1:]
+    named = Source(place_and_folders[0], tuple(place_and_folders[1:])) if place_and_folders else None
+    save(Path(module_file), Path(target), named)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from seqserve_models.datasets import DigitSet
 from seqserve_models.evaluate import Evaluation
-from seqserve_models.plan import BuildPlan
-from seqserve_models.threads import BUILD_THREADS
 
 LIBRARIES = ("numpy", "scikit-learn", "torch", "torch-model-archiver")
+# Of a training's settings, those that the signature says elsewhere.
+SAID_ELSEWHERE = ("name", "version")
 
 
-def training_facts(plan: BuildPlan, digits: DigitSet, evaluation: Evaluation) -> dict[str, Any]:
-    """JSON-ready: data set, sizes, seed, epochs, metrics, library versions."""
+def library_versions() -> dict[str, str]:
+    """Of those that decide about an archive's bytes."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def training_facts(
+    settings: Mapping[str, Any], train_examples: int, test_examples: int, epochs: int, evaluation: Evaluation
+) -> dict[str, Any]:
+    """JSON-ready: the training's settings, sizes, the epochs that were run, metrics of what was held out."""
+    told = {name: value for name, value in settings.items() if name not in SAID_ELSEWHERE}
     return {
-        "dataset": plan.dataset,
-        "train_examples": len(digits.train_images),
-        "test_examples": len(digits.test_images),
-        "seed": plan.seed,
-        "epochs": plan.recipe.epochs,
-        "device": plan.device.type,
-        "threads": BUILD_THREADS,
-        "metrics": {"test_accuracy": evaluation.accuracy},
-        "libraries": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        **{name: value for name, value in told.items() if value is not None},
+        "epochs": epochs,
+        "train_examples": train_examples,
+        "test_examples": test_examples,
+        "metrics": {f"test_{name}": value for name, value in evaluation.metrics.items()},
     }

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 TIMEOUT_SECONDS = 300
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 MAX_REASON_CHARACTERS = 500
 _ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception):", re.MULTILINE)
 
@@ -18,7 +20,7 @@ class StepFailed(Exception):
     """The interpreter did not end well; the text is its own reason, on one line."""
 
 
-def run_fresh(arguments: Sequence[str], *, folder: Path, variables: Mapping[str, str]) -> None:
+def run_fresh(arguments: Sequence[str], *, folder: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
     """Run this Python with `arguments` in a folder, with more environment variables. Raises StepFailed."""
     try:
         # -P: a file in that folder must not shadow a module.

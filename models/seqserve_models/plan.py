@@ -1,61 +1,156 @@
-"""What one build will do: every setting checked and filled in, before anything is read or trained."""
+"""What a build will do: every setting checked and filled in, before anything is read or trained."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from seqserve_models.checkpoint import Checkpoint, read_checkpoint, weights_sha256
+from seqserve_models.dataset import DataOptions
 from seqserve_models.definition import ModelDefinition, Recipe
-from seqserve_models.errors import DeviceUnavailable, SettingInvalid, UnknownDataset
-from seqserve_models.store import choose_version
+from seqserve_models.definition_check import check_definition
+from seqserve_models.errors import (
+    CheckpointUnusable,
+    DeviceUnavailable,
+    ModelInvalid,
+    SettingInvalid,
+    UnknownDataset,
+)
+from seqserve_models.facts import library_versions
+from seqserve_models.progress import Progress
+from seqserve_models.shapes import LayerRow
+from seqserve_models.source import Source
+from seqserve_models.store import choose_version, finished_checkpoints
+from seqserve_models.target import Target
+from seqserve_models.threads import BUILD_THREADS
 
 MAX_SEED = 2**63 - 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings:
+    """What one call of a build is asked for, as on its command line.
+
+    output: the model store. None takes the model's own data set and epochs, the seed 0 and the next
+    version, or what an unfinished checkpoint says.
+    data_dir, download: for the data set. device: where to train, `cpu`, `cuda` or `cuda:N`.
+    from_checkpoint: an unfinished training to go on with, or weights to start from.
+    """
+
+    output: Path
+    dataset: str | None = None
+    data_dir: Path | None = None
+    download: bool = False
+    seed: int | None = None
+    epochs: int | None = None
+    version: str | None = None
+    device: str = "cpu"
+    from_checkpoint: Path | None = None
+
+
 @dataclass(frozen=True)
 class BuildPlan:
-    """One model, and all that decides about its archive. `output` is the model store."""
+    """One model, and all that decides about its archive.
+
+    named: the target, as it was written. output: the model store. layers: from following the input's
+    shape through the untrained module. start: what `from_checkpoint` holds. base: of a derived model, the
+    trained weights that it begins with; None where they are made earlier in the same run.
+    """
 
     definition: ModelDefinition
+    named: str
+    source: Source | None
     output: Path
     version: str
     dataset: str
     data_dir: Path | None
+    download: bool
     recipe: Recipe
     seed: int
     device: torch.device
+    layers: tuple[LayerRow, ...]
+    start: Checkpoint | None = None
+    base: Checkpoint | None = None
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether its weights come from another model of this run."""
+        return self.definition.derivation is not None and self.start is None and self.base is None
+
+    def data_options(self, progress: Progress) -> DataOptions:
+        """What the data set is asked for."""
+        return DataOptions(self.seed, self.data_dir, self.download, progress.step)
+
+    def training_settings(self, base: Checkpoint | None) -> dict[str, Any]:
+        """All that decides about the weights but the version; plain values."""
+        start = self.start if self.start is not None and self.start.is_finished else None
+        return {
+            "name": self.definition.name,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "epochs": self.recipe.epochs,
+            "batch_size": self.recipe.batch_size,
+            "learning_rate": self.recipe.learning_rate,
+            "device": self.device.type,
+            "threads": BUILD_THREADS,
+            "libraries": library_versions(),
+            "start_weights": None if start is None else weights_sha256(start.state_dict),
+            "base_weights": None if base is None else weights_sha256(base.state_dict),
+        }
 
 
-def make_plan(
-    definition: ModelDefinition,
-    *,
-    output: Path,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    seed: int = 0,
-    epochs: int | None = None,
-    version: str | None = None,
-    device: str = "cpu",
-) -> BuildPlan:
-    """Settings as `build` takes them, for one model.
+def make_plans(targets: Sequence[Target], settings: BuildSettings) -> list[BuildPlan]:
+    """A plan for each model, and before a derived one the plan of its base, unless its weights are there.
 
-    Raises SettingInvalid, UnknownDataset, DeviceUnavailable, VersionExists, StoreUnwritable.
+    Raises ModelInvalid, LayerMisfit, SettingInvalid, UnknownDataset, DeviceUnavailable,
+    CheckpointUnusable, VersionExists, StoreUnwritable.
     """
+    _check_names(targets)
+    if settings.from_checkpoint is not None and len(targets) > 1:
+        raise SettingInvalid(f"one checkpoint for {len(targets)} models", hint="name the model it belongs to")
+    plans: list[BuildPlan] = []
+    for target in targets:
+        plan = make_plan(target, settings)
+        if plan.needs_base and target.definition.derivation is not None:
+            _add_base(plans, replace(target, definition=target.definition.derivation.base), settings)
+        # A base that was added for an earlier model is not built again.
+        if plan.definition.name not in {planned.definition.name for planned in plans}:
+            plans.append(plan)
+    return plans
+
+
+def make_plan(target: Target, settings: BuildSettings) -> BuildPlan:
+    """Settings for one model. Raises as `make_plans` does."""
+    definition = target.definition
+    start = None if settings.from_checkpoint is None else read_checkpoint(settings.from_checkpoint)
+    resumes = None
+    if start is not None and not start.is_finished:
+        settings, resumes = _continued(definition, settings, start.settings), start.settings["version"]
+    seed = settings.seed or 0
     if not 0 <= seed <= MAX_SEED:
         raise SettingInvalid(f"seed {seed}", hint=f"seeds run from 0 to {MAX_SEED}")
-    chosen = dataset or definition.default_dataset
-    return BuildPlan(
+    layers = check_definition(definition)
+    dataset = settings.dataset or definition.default_dataset
+    plan = BuildPlan(
         definition=definition,
-        output=output,
-        version=choose_version(output, definition.name, version),
-        dataset=chosen,
-        data_dir=data_dir,
-        recipe=choose_recipe(definition, chosen, epochs),
+        named=target.named,
+        source=target.source,
+        output=settings.output,
+        version=choose_version(settings.output, definition.name, settings.version, resumes=resumes),
+        dataset=dataset,
+        data_dir=settings.data_dir,
+        download=settings.download,
+        recipe=choose_recipe(definition, dataset, settings.epochs),
         seed=seed,
-        device=choose_device(device),
+        device=choose_device(settings.device),
+        layers=layers,
+        start=start,
     )
+    return replace(plan, base=_find_base(plan, settings))
 
 
 def choose_recipe(definition: ModelDefinition, dataset: str, epochs: int | None) -> Recipe:
@@ -67,7 +162,7 @@ def choose_recipe(definition: ModelDefinition, dataset: str, epochs: int | None)
     if epochs is None:
         return recipe
     if epochs < 1:
-        raise SettingInvalid(f"{epochs} epochs", hint="at least 1 is needed")
+        raise SettingInvalid(f"epochs {epochs}", hint="at least 1 is needed")
     return replace(recipe, epochs=epochs)
 
 
@@ -81,3 +176,62 @@ def choose_device(text: str) -> torch.device:
     if device.type not in ("cpu", "cuda") or (device.index or 0) >= count:
         raise DeviceUnavailable(f"this machine has no device {text!r}", hint="cpu is always there")
     return device
+
+
+def _check_names(targets: Sequence[Target]) -> None:
+    names = [target.definition.name for target in targets]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ModelInvalid(f"two models of one run are called {twice!r}")
+    sources = {target.source.module_name: target.source for target in targets if target.source}
+    for target in targets:
+        if target.source and sources[target.source.module_name].place != target.source.place:
+            raise ModelInvalid(f"two files of one run are called {Path(target.source.place).name}")
+
+
+def _add_base(plans: list[BuildPlan], target: Target, settings: BuildSettings) -> None:
+    """Plan a derived model's base, in the next free version, unless this run makes it anyway."""
+    if target.definition.name not in {plan.definition.name for plan in plans}:
+        plans += make_plans([target], replace(settings, version=None))
+
+
+def _find_base(plan: BuildPlan, settings: BuildSettings) -> Checkpoint | None:
+    """The newest checkpoint in the store that equals what a build of the base would give now."""
+    if plan.definition.derivation is None or plan.start is not None:
+        return None
+    target = Target(plan.definition.derivation.base, plan.named, plan.source)
+    base = make_plan(target, replace(settings, version=None))
+    wanted = base.training_settings(base.base)
+    for path in finished_checkpoints(plan.output, base.definition.name):
+        checkpoint = read_checkpoint(path)
+        if without_version(checkpoint.settings) == wanted:
+            return checkpoint
+    return None
+
+
+def without_version(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's settings that decide about its weights."""
+    return {name: value for name, value in settings.items() if name != "version"}
+
+
+def _continued(
+    definition: ModelDefinition, settings: BuildSettings, kept: Mapping[str, Any]
+) -> BuildSettings:
+    """The settings of an unfinished training, which nothing may contradict."""
+    path = settings.from_checkpoint
+    if kept["name"] != definition.name:
+        raise CheckpointUnusable(f"{path} is of {kept['name']}, not of {definition.name}")
+    for name in ("dataset", "seed", "epochs"):
+        given = getattr(settings, name)
+        if given not in (None, kept[name]):
+            raise CheckpointUnusable(
+                f"{path} is of an unfinished training with {name} {kept[name]}, not {given}",
+                hint=f"leave --{name} out to go on with it",
+            )
+    recipe = definition.recipes.get(kept["dataset"])
+    for name in ("batch_size", "learning_rate"):
+        if recipe is not None and getattr(recipe, name) != kept[name]:
+            raise CheckpointUnusable(
+                f"{path} was begun with {name} {kept[name]}, not {getattr(recipe, name)}"
+            )
+    return replace(settings, dataset=kept["dataset"], seed=kept["seed"], epochs=kept["epochs"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 LINES_A_TRAINING = 10
@@ -16,12 +16,28 @@ LINES_A_TRAINING = 10
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One pass over the training images: mean loss, and the share answered right on the way."""
+    """One pass over the training examples.
+
+    loss, accuracy: the mean, and the share answered right, on the way; with augmentation, where there is
+    any. test_loss, test_accuracy: of the examples held out, afterwards. Accuracies are None where answers
+    are no classes.
+    """
 
     epoch: int
     epochs: int
     loss: float
-    accuracy: float
+    accuracy: float | None
+    test_loss: float
+    test_accuracy: float | None
+    seconds_left: float = 0.0
+
+    def with_seconds_left(self, seconds: float) -> EpochReport:
+        """The same with an estimate of the time until the last epoch ends."""
+        return replace(self, seconds_left=seconds)
+
+    def document(self) -> dict[str, Any]:
+        """Plain values without times, which differ from run to run."""
+        return {name: value for name, value in asdict(self).items() if name != "seconds_left"}
 
 
 class Progress(Protocol):
@@ -58,7 +74,8 @@ class LineProgress:
         """One line for every tenth part of the training."""
         parts = [epoch * LINES_A_TRAINING // report.epochs for epoch in (report.epoch - 1, report.epoch)]
         if parts[0] != parts[1]:
-            _say(self._console, f"epoch {report.epoch}/{report.epochs}: {_figures(report)}")
+            left = f", {_seconds(report.seconds_left)} left" if report.epoch < report.epochs else ""
+            _say(self._console, f"epoch {report.epoch}/{report.epochs}: {_figures(report)}{left}")
 
 
 class BarProgress:
@@ -91,13 +108,23 @@ def open_progress(console: Console) -> Iterator[Progress]:
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
     )
     with Bar(*columns, console=console) as bar:
         yield BarProgress(bar)
 
 
 def _figures(report: EpochReport) -> str:
-    return f"loss {report.loss:.4f}, accuracy {report.accuracy:.2%}"
+    accuracy = "" if report.accuracy is None else f", accuracy {report.accuracy:.2%}"
+    held_out = report.test_loss if report.test_accuracy is None else report.test_accuracy
+    shown = f"loss {held_out:.4g}" if report.test_accuracy is None else f"{held_out:.2%}"
+    return f"loss {report.loss:.4g}{accuracy}, held out {shown}"
+
+
+def _seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _say(console: Console, text: str) -> None:

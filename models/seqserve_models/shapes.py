@@ -20,6 +20,7 @@ from seqserve_models.expectations import (
     explain_container,
     is_shrinking,
 )
+from seqserve_models.source import first_line
 
 # A size that layers rarely have, so that a lost or mixed batch shows; small, since an LSTM may loop over it.
 BATCH = 61
@@ -66,11 +67,6 @@ def without_weights(model: nn.Sequential) -> nn.Sequential:
     except Exception as error:  # any layer may have a copy of its own making
         raise ModelInvalid(f"the model cannot be copied: {first_line(error)}") from error
     return copied.eval()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _shape_only(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from seqserve_models.definition import ModelDefinition
+from seqserve_models.definition import ModelInterface
 
 SCHEMA_VERSION = 1
 PLATFORM = "pytorch_torchscript"
@@ -23,25 +23,25 @@ CPU_TOLERANCE = Tolerance(absolute=1e-5, relative=1e-5)
 CUDA_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
 
 
-def signature_document(definition: ModelDefinition, version: str, training: Mapping[str, Any]) -> bytes:
+def signature_document(interface: ModelInterface, version: str, training: Mapping[str, Any]) -> bytes:
     """The signature as JSON with sorted keys."""
     return json_document(
         {
             "schema_version": SCHEMA_VERSION,
-            "name": definition.name,
+            "name": interface.name,
             "version": version,
             "platform": PLATFORM,
-            "task": definition.task,
-            "input": _tensor(definition.input_name, definition.input_shape),
-            "output": _tensor(definition.output_name, definition.output_shape),
+            "task": interface.task,
+            "input": _tensor(interface.input_name, interface.input_shape),
+            "output": _tensor(interface.output_name, interface.output_shape),
             "example_shapes": [
                 {"shape": list(example.shape), "layout": example.layout}
-                for example in definition.example_shapes
+                for example in interface.accepted_shapes
             ],
-            "minimum": definition.minimum,
-            "maximum": definition.maximum,
-            "labels": list(definition.labels),
-            "max_batch_size": definition.max_batch_size,
+            "minimum": interface.minimum,
+            "maximum": interface.maximum,
+            "labels": list(interface.labels),
+            "max_batch_size": interface.max_batch_size,
             "training": dict(training),
             "tolerance": {"cpu": CPU_TOLERANCE._asdict(), "cuda": CUDA_TOLERANCE._asdict()},
         }

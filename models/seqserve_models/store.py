@@ -6,12 +6,13 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from seqserve_models.errors import SettingInvalid, StoreUnwritable, VersionExists
 
+SUM, CHECKPOINT, REPORT, UNFINISHED = ".mar.sha256", ".checkpoint.pt", ".report.html", ".unfinished.pt"
 VERSION_PATTERN = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -20,57 +21,99 @@ def archive_path(store: Path, name: str, version: str) -> Path:
     return store / f"{name}-{version}.mar"
 
 
+def beside(archive: Path, suffix: str) -> Path:
+    """The file of a suffix that belongs to an archive and lies beside it."""
+    return archive.with_name(archive.name.removesuffix(".mar") + suffix)
+
+
 def sum_path(archive: Path) -> Path:
-    """Where the SHA-256 of an archive lies: beside it."""
-    return archive.with_name(f"{archive.name}.sha256")
+    """Where the SHA-256 of an archive lies."""
+    return beside(archive, SUM)
 
 
-def choose_version(store: Path, name: str, version: str | None) -> str:
+def choose_version(store: Path, name: str, version: str | None, *, resumes: str | None = None) -> str:
     """The version to build: the one asked for, or the next number.
 
-    Raises SettingInvalid, VersionExists, and StoreUnwritable where the store is no folder.
+    resumes: the version whose unfinished training goes on. An unfinished training keeps its number.
+    Raises SettingInvalid, VersionExists, and StoreUnwritable where the store is no folder that can be
+    written.
     """
     _check_folder(store)
-    if version is None:
-        return str(max(_versions(store, name), default=0) + 1)
-    if VERSION_PATTERN.fullmatch(version) is None:
-        raise SettingInvalid(f"version {version!r}", hint="versions are whole numbers from 1")
-    if int(version) in _versions(store, name):
-        raise _exists(store, name, version)
-    return version
+    if version is None and resumes is None:
+        return str(max(_versions(store, name, UNFINISHED), default=0) + 1)
+    chosen = version or resumes or ""
+    if VERSION_PATTERN.fullmatch(chosen) is None:
+        raise SettingInvalid(f"version {chosen!r}", hint="versions are whole numbers from 1")
+    if int(chosen) in _versions(store, name):
+        raise _exists(store, name, chosen)
+    if chosen != resumes and int(chosen) in _versions(store, name, UNFINISHED):
+        raise _is_unfinished(store, name, chosen)
+    return chosen
 
 
-def publish(content: bytes, store: Path, name: str, version: str) -> tuple[Path, str]:
-    """Write an archive and its SHA-256 whole or not at all; return its path and the SHA-256 in hex.
+def publish(content: bytes, store: Path, name: str, version: str, companions: Mapping[str, bytes]) -> Path:
+    """Write an archive, its SHA-256 and its companions (by suffix) whole or not at all; return its path.
 
     The sum comes first: it claims the version against another build, and whoever sees the archive
     finds its sum. Raises VersionExists, StoreUnwritable.
     """
     archive, digest = archive_path(store, name, version), hashlib.sha256(content).hexdigest()
+    files = {SUM: f"{digest}  {archive.name}\n".encode(), **companions}
     _check_folder(store)
     try:
         store.mkdir(parents=True, exist_ok=True)
-        with _written_aside(content, archive) as aside:
+        with _written_aside(content, archive) as aside, ExitStack() as claims:
             if archive.exists():
                 raise _exists(store, name, version)
-            with _claimed(sum_path(archive), f"{digest}  {archive.name}\n".encode(), archive):
-                aside.replace(archive)
+            for suffix, part in files.items():
+                claims.enter_context(_claimed(beside(archive, suffix), part, archive))
+            aside.replace(archive)
+        beside(archive, UNFINISHED).unlink(missing_ok=True)
         _sync_folder(store)
     except FileExistsError as error:
         raise _exists(store, name, version) from error
     except OSError as error:
         raise StoreUnwritable(f"{archive} cannot be written: {error.strerror or error}") from error
-    return archive, digest
+    return archive
+
+
+def keep_unfinished(content: bytes, store: Path, name: str, version: str) -> Path:
+    """Write the checkpoint of a training that goes on, over the one before. Raises StoreUnwritable."""
+    path = beside(archive_path(store, name, version), UNFINISHED)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with _written_aside(content, path) as aside:
+            aside.replace(path)
+    except OSError as error:
+        raise StoreUnwritable(f"{path} cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def drop_unfinished(store: Path, name: str, version: str) -> None:
+    """Forget the unfinished training of a version, if there is one."""
+    beside(archive_path(store, name, version), UNFINISHED).unlink(missing_ok=True)
+
+
+def finished_checkpoints(store: Path, name: str) -> list[Path]:
+    """Of all published versions of a model, the newest first."""
+    versions = sorted(_versions(store, name), reverse=True)
+    paths = (archive_path(store, name, str(version)) for version in versions)
+    return [beside(path, CHECKPOINT) for path in paths if path.exists() and beside(path, CHECKPOINT).exists()]
 
 
 def _check_folder(store: Path) -> None:
+    """Found out before hours of training, not after them."""
     if store.exists() and not store.is_dir():
         raise StoreUnwritable(f"{store} is not a folder", hint="--output names the model store")
+    there = next(folder for folder in (store.absolute(), *store.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise StoreUnwritable(f"{store} cannot be written: no permission in {there}")
 
 
-def _versions(store: Path, name: str) -> set[int]:
+def _versions(store: Path, name: str, *more_suffixes: str) -> set[int]:
     """Numbers in use. A sum without its archive counts: somebody is publishing that version."""
-    pattern = re.compile(re.escape(name) + r"-([1-9][0-9]{0,17})\.mar(?:\.sha256)?")
+    suffixes = "|".join(map(re.escape, (".mar", SUM, *more_suffixes)))
+    pattern = re.compile(re.escape(name) + rf"-([1-9][0-9]{{0,17}})(?:{suffixes})")
     found = (pattern.fullmatch(path.name) for path in store.glob("*"))
     return {int(match[1]) for match in found if match is not None}
 
@@ -79,6 +122,14 @@ def _exists(store: Path, name: str, version: str) -> VersionExists:
     return VersionExists(
         f"version {version} of {name} is in {store} already, and versions are immutable",
         hint="leave the version out to build the next number",
+    )
+
+
+def _is_unfinished(store: Path, name: str, version: str) -> VersionExists:
+    path = beside(archive_path(store, name, version), UNFINISHED)
+    return VersionExists(
+        f"version {version} of {name} is kept by an unfinished training",
+        hint=f"go on with --from-checkpoint {path}, or remove that file",
     )
 
 

@@ -1,19 +1,24 @@
-"""Trains a classifier on digits: cross entropy on the logits, Adam, one generator for all chance."""
+"""Trains a module: all chance comes from one seed, and an interrupted training can go on."""
 
 from __future__ import annotations
 
 import math
-from typing import cast
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from seqserve_models.augmentation import augment
-from seqserve_models.datasets import DigitSet, to_values
 from seqserve_models.definition import ModelDefinition, Recipe
 from seqserve_models.errors import ModelInvalid, TrainingDiverged
-from seqserve_models.progress import EpochReport, Progress
+from seqserve_models.examples import Examples
+from seqserve_models.progress import EpochReport
+
+OnEpoch = Callable[["Training"], None]
 
 
 def initialise(definition: ModelDefinition, seed: int) -> nn.Sequential:
@@ -25,36 +30,146 @@ def initialise(definition: ModelDefinition, seed: int) -> nn.Sequential:
 
 def logits_of(module: nn.Sequential) -> nn.Sequential:
     """The same layers without the softmax. Raises ModelInvalid where the last one is none."""
-    if not isinstance(module[-1], nn.Softmax):
-        raise ModelInvalid(f"a classifier must end in nn.Softmax, this one ends in {module[-1]}")
+    if not len(module) or not isinstance(module[-1], nn.Softmax):
+        ends = f"ends in {module[-1]}" if len(module) else "is empty"
+        raise ModelInvalid(
+            f"a classifier must end in nn.Softmax, this one {ends}",
+            hint="append nn.Softmax(dim=1); what values it should give instead is a regression",
+        )
     return cast("nn.Sequential", module[:-1])
 
 
-def train(
-    definition: ModelDefinition,
-    digits: DigitSet,
-    recipe: Recipe,
-    *,
-    seed: int,
-    device: torch.device,
-    progress: Progress,
-) -> nn.Sequential:
-    """A trained module on the CPU, in evaluation mode. Raises ModelInvalid, TrainingDiverged."""
-    module = initialise(definition, seed).to(device)
-    images = torch.from_numpy(to_values(digits.train_images)).to(device)  # [n, 28, 28]
-    labels = torch.from_numpy(digits.train_labels).to(device)  # [n]
-    generator = torch.Generator().manual_seed(seed)
-    steps = recipe.epochs * len(batches(torch.arange(len(images)), recipe.batch_size))
-    trainer = _Trainer(definition, logits_of(module), recipe, steps, generator)
-    for epoch in range(1, recipe.epochs + 1):
-        loss, accuracy = trainer.run_epoch(images, labels)
+class Training:
+    """A module on its way, epoch by epoch.
+
+    history: one report for each epoch so far. on_epoch is called after each.
+    """
+
+    def __init__(
+        self,
+        definition: ModelDefinition,
+        module: nn.Sequential,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        steps_an_epoch: int,
+    ) -> None:
+        self.module = module.to(device).train()
+        self.history: list[EpochReport] = []
+        self._definition, self._recipe, self._device = definition, recipe, device
+        is_classifier = definition.task == "classification"
+        self._trained = logits_of(self.module) if is_classifier else self.module
+        self._loss = definition.loss or (functional.cross_entropy if is_classifier else functional.mse_loss)
+        self._is_classifier = is_classifier
+        self._seed = seed
+        self._order = torch.Generator().manual_seed(seed)
+        parameters = [one for one in module.parameters() if one.requires_grad]
+        if not parameters:
+            raise ModelInvalid(f"{definition.name} has no parameters to train")
+        self._optimizer = recipe.optimizer(parameters, recipe.learning_rate)
+        self._schedule = recipe.schedule(self._optimizer, recipe.epochs * steps_an_epoch)
+        self._chance: Tensor | None = None  # torch's global generator, for layers such as Dropout
+
+    def run(self, train: Examples, test: Examples, on_epoch: OnEpoch) -> nn.Sequential:
+        """All epochs that are left; the module, on the CPU, in evaluation mode. Raises TrainingDiverged."""
+        train, test = train.to(self._device), test.to(self._device)
+        started, done_before = time.monotonic(), len(self.history)
+        with self._global_chance():
+            while len(self.history) < self._recipe.epochs and not self._is_out_of_patience():
+                loss, accuracy = self._run_epoch(train)
+                report = self._report(loss, accuracy, test)
+                seconds = (time.monotonic() - started) / (report.epoch - done_before)
+                self.history.append(report.with_seconds_left(seconds * (report.epochs - report.epoch)))
+                self._chance = torch.get_rng_state()
+                on_epoch(self)
+        return self.module.cpu().eval()
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs to go on as if nothing had happened; tensors and plain values."""
+        return {
+            "module": self.module.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "order": self._order.get_state(),
+            "chance": self._chance,
+            "history": [report.document() for report in self.history],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.module.load_state_dict(state["module"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._order.set_state(state["order"])
+        self._chance = state["chance"]
+        self.history = [EpochReport(**document) for document in state["history"]]
+
+    @contextmanager
+    def _global_chance(self) -> Iterator[None]:
+        """The global generator of torch follows the seed in here and is as it was afterwards."""
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(self._seed)
+            if self._chance is not None:
+                torch.set_rng_state(self._chance)
+            yield
+
+    def _is_out_of_patience(self) -> bool:
+        losses = [report.loss for report in self.history]
+        if self._recipe.patience is None or not losses:
+            return False
+        return len(losses) - 1 - losses.index(min(losses)) >= self._recipe.patience
+
+    def _run_epoch(self, train: Examples) -> tuple[float, float | None]:
+        """One pass in a new order; mean loss, and of a classifier the accuracy."""
+        self.module.train()
+        loss, right = 0.0, 0
+        order = torch.randperm(len(train), generator=self._order).to(self._device)
+        for batch in batches(order, self._recipe.batch_size):
+            batch_loss, batch_right = self._step(train.inputs[batch], train.targets[batch])
+            loss += batch_loss * len(batch)
+            right += batch_right
+        if isinstance(self._schedule, ReduceLROnPlateau):
+            self._schedule.step(loss / len(train))
+        return loss / len(train), right / len(train) if self._is_classifier else None
+
+    def _step(self, inputs: Tensor, targets: Tensor) -> tuple[float, int]:
+        """Inputs [b, *example]: one step down; loss and number of right answers."""
+        if self._recipe.augmentation is not None:
+            inputs = self._recipe.augmentation(inputs, self._order)
+        outputs = self._trained(inputs.reshape(-1, *self._definition.input_shape))  # [b, *output]
+        loss = self._loss(outputs, targets)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._optimizer.step()
+        if not isinstance(self._schedule, ReduceLROnPlateau):
+            self._schedule.step()
+        return loss.item(), self._right(outputs, targets)
+
+    def _right(self, outputs: Tensor, targets: Tensor) -> int:
+        return int((outputs.argmax(1) == targets).sum()) if self._is_classifier else 0
+
+    def _report(self, loss: float, accuracy: float | None, test: Examples) -> EpochReport:
+        """Figures of the epoch that has ended, and of the examples held out. Raises TrainingDiverged."""
+        epoch, epochs = len(self.history) + 1, self._recipe.epochs
         if not math.isfinite(loss):
             raise TrainingDiverged(
-                f"{definition.name}: the loss is {loss} after epoch {epoch} of {recipe.epochs}",
-                hint="a smaller learning rate, or a look at the images, may help",
+                f"{self._definition.name}: the loss is {loss} after epoch {epoch} of {epochs}",
+                hint="a smaller learning rate, or a look at the data, may help",
             )
-        progress.epoch(EpochReport(epoch, recipe.epochs, loss, accuracy))
-    return module.cpu().eval()
+        test_loss, test_accuracy = self._judge(test)
+        return EpochReport(epoch, epochs, loss, accuracy, test_loss, test_accuracy)
+
+    def _judge(self, test: Examples) -> tuple[float, float | None]:
+        self.module.eval()
+        loss, right = 0.0, 0
+        with torch.no_grad():
+            for batch in torch.split(torch.arange(len(test)), self._definition.max_batch_size):
+                inputs, targets = test.inputs[batch], test.targets[batch]
+                outputs = self._trained(inputs.reshape(-1, *self._definition.input_shape))
+                loss += self._loss(outputs, targets).item() * len(batch)
+                right += self._right(outputs, targets)
+        return loss / len(test), right / len(test) if self._is_classifier else None
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:
@@ -66,44 +181,3 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
     if len(split) > 1 and len(split[-1]) == 1:
         split[-2:] = [torch.cat(split[-2:])]
     return split
-
-
-class _Trainer:
-    """The module being trained, and what moves its weights."""
-
-    def __init__(
-        self,
-        definition: ModelDefinition,
-        logits: nn.Sequential,
-        recipe: Recipe,
-        steps: int,
-        generator: torch.Generator,
-    ) -> None:
-        self._input_shape = definition.input_shape
-        self._logits = logits
-        self._recipe = recipe
-        self._generator = generator
-        self._optimizer = torch.optim.Adam(logits.parameters(), lr=recipe.learning_rate, fused=True)
-        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
-
-    def run_epoch(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """One pass in a new order; mean loss and accuracy."""
-        loss, right = 0.0, 0
-        order = torch.randperm(len(images), generator=self._generator).to(images.device)
-        for batch in batches(order, self._recipe.batch_size):
-            batch_loss, batch_right = self._step(images[batch], labels[batch])
-            loss += batch_loss * len(batch)
-            right += batch_right
-        return loss / len(images), right / len(images)
-
-    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Images [b, 28, 28], labels [b]: one step down; loss and number of right answers."""
-        if self._recipe.augmentation is not None:
-            images = augment(images, self._recipe.augmentation, self._generator)
-        logits = self._logits(images.reshape(-1, *self._input_shape))  # [b, classes]
-        loss = functional.cross_entropy(logits, labels)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._optimizer.step()
-        self._schedule.step()
-        return loss.item(), int((logits.argmax(1) == labels).sum())

@@ -5,23 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from seqserve_models.definition import ModelDefinition
+from seqserve_models.dataset import Values
+from seqserve_models.definition import ModelInterface
 from seqserve_models.errors import ExportDiffers
-from seqserve_models.evaluate import Values, infer
+from seqserve_models.evaluate import infer
 from seqserve_models.export import load
 from seqserve_models.signature import CPU_TOLERANCE, Tolerance
 
 SINGLES = 32
 
 
-def verify(script: bytes, definition: ModelDefinition, inputs: Values, expected: Values) -> float:
+def verify(script: bytes, interface: ModelInterface, inputs: Values, expected: Values) -> float:
     """Compare with what the module gave, in batches and one by one; return the largest |Δ|.
 
     inputs: FP32 [n, *example]; expected: FP32 [n, *output]. Raises ExportDiffers.
     """
     module = load(script)
-    batched = infer(module, inputs, batch_size=definition.max_batch_size)
-    check_outputs(definition, batched)
+    batched = infer(module, inputs, batch_size=interface.max_batch_size)
+    check_outputs(interface, batched)
     picked = np.linspace(0, len(inputs) - 1, min(SINGLES, len(inputs)), dtype=np.int64)
     singles = infer(module, inputs[picked], batch_size=1)
     return max(
@@ -30,13 +31,15 @@ def verify(script: bytes, definition: ModelDefinition, inputs: Values, expected:
     )
 
 
-def check_outputs(definition: ModelDefinition, outputs: Values) -> None:
-    """Shape, finite, and for a classifier rows that sum to 1. Raises ExportDiffers."""
-    if outputs.shape[1:] != definition.output_shape:
-        raise ExportDiffers(f"an output has shape {outputs.shape[1:]}, expected {definition.output_shape}")
+def check_outputs(interface: ModelInterface, outputs: Values) -> None:
+    """Shape, finite, and for a classifier rows of probabilities that sum to 1. Raises ExportDiffers."""
+    if outputs.shape[1:] != interface.output_shape:
+        raise ExportDiffers(f"an output has shape {outputs.shape[1:]}, expected {interface.output_shape}")
     if not np.isfinite(outputs).all():
         raise ExportDiffers("an output is not finite")
-    if definition.task == "classification":
+    if interface.task == "classification":
+        if outputs.min() < 0:
+            raise ExportDiffers(f"a probability is {outputs.min():g}; a classification ends in a softmax")
         ones: npt.NDArray[np.float32] = np.ones(len(outputs), np.float32)
         largest_difference(outputs.sum(axis=1), ones, "the sum of the probabilities and 1")
 

@@ -18,7 +18,8 @@ import torch
 from seqserve.archive import read_archive
 from seqserve.pb import inference_pb2 as pb
 from seqserve.signature import CPU_TOLERANCE
-from seqserve_models.datasets import load_digit_set, to_values
+from seqserve_models.dataset import to_values
+from seqserve_models.datasets import load_digits
 from support.archives import FloatArray
 from support.oip import inference_stub, rows_of
 from support.served import Served, serving
@@ -32,7 +33,7 @@ Pixels = npt.NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def pixels() -> Pixels:
     """All held-out digits, UINT8 [359, 28, 28]."""
-    return load_digit_set("digits").test_images
+    return load_digits().test_inputs
 
 
 @pytest.fixture(scope="module")

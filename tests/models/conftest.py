@@ -10,33 +10,34 @@ import numpy as np
 import pytest
 
 from seqserve_models.build import BuildResult, build
-from seqserve_models.datasets import DigitSet
+from seqserve_models.dataset import DataOptions, Dataset
 from seqserve_models.definition import ModelDefinition, Recipe
+from seqserve_models.plan import BuildSettings
 from seqserve_models.zoo import find_model
 
-QUICK = Recipe(epochs=2, batch_size=32, learning_rate=1e-3)
 
-
-@pytest.fixture
-def definition() -> ModelDefinition:
-    """digit_mlp with a training of a moment."""
-    return replace(find_model("digit_mlp"), recipes={"digits": QUICK})
-
-
-@pytest.fixture(scope="session")
-def rows() -> DigitSet:
+def load_rows(options: DataOptions) -> Dataset:
     """Noise, with one bright row for each digit: 96 images to train on, 40 held out."""
     generator = np.random.default_rng(7)
     images = generator.integers(0, 100, (136, 28, 28), np.uint8)
     labels = generator.integers(0, 10, 136, np.int64)
     images[np.arange(136), 2 * labels] = 255
-    return DigitSet("rows", images[:96], labels[:96], images[96:], labels[96:])
+    return Dataset(images[:96], labels[:96], images[96:], labels[96:])
+
+
+QUICK = Recipe(load=load_rows, epochs=2, batch_size=32, learning_rate=1e-3)
+
+
+@pytest.fixture
+def definition() -> ModelDefinition:
+    """digit_mlp with a training of a moment."""
+    return replace(find_model("digit_mlp"), recipes={"rows": QUICK})
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     """digit_mlp 1, built with the default settings."""
-    (result,) = build(["digit_mlp"], output=tmp_path_factory.mktemp("store"))
+    (result,) = build(["digit_mlp"], BuildSettings(output=tmp_path_factory.mktemp("store")))
     return result
 
 

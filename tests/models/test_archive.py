@@ -15,7 +15,8 @@ import torch
 
 from seqserve_models.archive import archive_members, pack
 from seqserve_models.build import BuildResult
-from seqserve_models.datasets import load_digit_set, to_values
+from seqserve_models.dataset import to_values
+from seqserve_models.datasets import load_digits
 from seqserve_models.errors import ArchiverFailed
 from seqserve_models.evaluate import infer
 from seqserve_models.export import load
@@ -102,7 +103,7 @@ def test_labels_are_in_torchserves_file_too(members: Members) -> None:
 def test_golden_examples_are_held_out_images_and_the_archived_model_agrees(members: Members) -> None:
     with np.load(io.BytesIO(members["golden.npz"])) as golden:
         inputs, outputs = golden["inputs"], golden["outputs"]
-    held_out = to_values(load_digit_set("digits", seed=0).test_images[:8]).reshape(8, 784)
+    held_out = to_values(load_digits().test_inputs[:8]).reshape(8, 784)
     np.testing.assert_array_equal(inputs, held_out)
     assert (inputs.dtype, outputs.dtype, outputs.shape) == (np.float32, np.float32, (8, 10))
     answered = infer(load(members["digit_mlp.pt"]), inputs, batch_size=8)

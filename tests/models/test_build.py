@@ -8,32 +8,69 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from seqserve_models.build import BuildResult, build, run_plan
+from seqserve.archive import read_archive
+from seqserve_models.build import BuildResult, build, run_plans
+from seqserve_models.dataset import DataOptions, Dataset
 from seqserve_models.definition import ModelDefinition
-from seqserve_models.errors import ExportDiffers, TrainingDiverged, UnknownModel, VersionExists
+from seqserve_models.errors import (
+    CheckpointUnusable,
+    ExportDiffers,
+    LayerMisfit,
+    ModelInvalid,
+    TargetUnusable,
+    TrainingDiverged,
+    UnknownModel,
+    VersionExists,
+)
 from seqserve_models.export import export
-from seqserve_models.plan import make_plan
+from seqserve_models.plan import BuildPlan, BuildSettings, make_plans
+from seqserve_models.progress import EpochReport, SilentProgress
+from seqserve_models.source import Source
+from seqserve_models.target import Target
 from seqserve_models.train import initialise
+
+
+class InterruptAfter(SilentProgress):
+    """Ctrl-C behind an epoch, counted over all models."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self.epochs: list[EpochReport] = []
+
+    def epoch(self, report: EpochReport) -> None:
+        self.epochs.append(report)
+        if len(self.epochs) == self._epochs:
+            raise KeyboardInterrupt
+
 
 MNIST_DIR = os.environ.get("SEQSERVE_MNIST_DIR")
 BUILD = """
 from pathlib import Path
 from seqserve_models.build import build
-build(["digit_mlp"], output=Path("store"), epochs=2, seed=4, version="6")
+from seqserve_models.plan import BuildSettings
+build(["digit_mlp"], BuildSettings(output=Path("store"), epochs=2, seed=4, version="6"))
 """
 
 
+def planned(definition: ModelDefinition, store: Path) -> list[BuildPlan]:
+    """What a build of this one would do."""
+    return make_plans([Target(definition, definition.name)], BuildSettings(output=store))
+
+
 def test_the_default_settings_give_a_good_model(built: BuildResult) -> None:
-    assert built.accuracy >= 0.97
+    assert built.evaluation.metrics["accuracy"] >= 0.97
     assert built.max_delta <= 2e-5
-    assert built.confusion.sum() == built.test_examples == 359
-    assert np.trace(built.confusion) / built.test_examples == built.accuracy
+    confusion = built.evaluation.confusion
+    assert confusion is not None
+    assert confusion.sum() == built.test_examples == 359
+    assert np.trace(confusion) / built.test_examples == built.evaluation.metrics["accuracy"]
     assert hashlib.sha256(built.path.read_bytes()).hexdigest() == built.sha256
 
 
@@ -50,22 +87,22 @@ def test_two_builds_at_once_in_two_folders_are_byte_equal(tmp_path: Path) -> Non
 
 
 def test_a_version_is_built_once(tmp_path: Path) -> None:
-    (first,) = build(["digit_mlp"], output=tmp_path, epochs=1)
+    (first,) = build(["digit_mlp"], BuildSettings(output=tmp_path, epochs=1))
     content = first.path.read_bytes()
     with pytest.raises(VersionExists):
-        build(["digit_mlp"], output=tmp_path, epochs=1, version="1", seed=1)
-    (second,) = build(["digit_mlp"], output=tmp_path, epochs=1, seed=1)
+        build(["digit_mlp"], BuildSettings(output=tmp_path, epochs=1, version="1", seed=1))
+    (second,) = build(["digit_mlp"], BuildSettings(output=tmp_path, epochs=1, seed=1))
     assert (first.version, second.version) == ("1", "2")
     assert first.path.read_bytes() == content
     assert second.sha256 != first.sha256
 
 
 def test_a_training_to_nan_leaves_the_store_untouched(tmp_path: Path, definition: ModelDefinition) -> None:
-    hasty = replace(definition.recipes["digits"], learning_rate=1e30)
-    plan = make_plan(replace(definition, recipes={"digits": hasty}), output=tmp_path / "store")
+    hasty = replace(definition.recipes["rows"], learning_rate=1e30)
+    plans = planned(replace(definition, recipes={"rows": hasty}), tmp_path / "store")
     threads = torch.get_num_threads()
     with pytest.raises(TrainingDiverged):
-        run_plan(plan)
+        run_plans(plans)
     assert not (tmp_path / "store").exists()
     assert torch.get_num_threads() == threads
 
@@ -73,25 +110,209 @@ def test_a_training_to_nan_leaves_the_store_untouched(tmp_path: Path, definition
 def test_an_export_that_differs_leaves_the_store_untouched(
     tmp_path: Path, definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def export_another(module: nn.Module, name: str) -> bytes:
+    def export_another(module: nn.Module, name: str, source: Source | None) -> bytes:
         return export(initialise(definition, seed=99), name)
 
-    monkeypatch.setattr("seqserve_models.build.export", export_another)
+    monkeypatch.setattr("seqserve_models.prove.export", export_another)
     with pytest.raises(ExportDiffers):
-        run_plan(make_plan(definition, output=tmp_path / "store"))
+        run_plans(planned(definition, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match="no model 'digit_mpl'") as caught:
-        build(["digit_mlp", "digit_mpl"], output=tmp_path)
+        build(["digit_mlp", "digit_mpl"], BuildSettings(output=tmp_path))
     assert "digit_mlp" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+OWN = """
+import torch
+from torch import nn
+from layers import Half
+from seqserve_models import Dataset, ModelDefinition, Recipe
+
+class Plus(nn.Module):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values + 1
+
+def build():
+    return nn.Sequential(nn.Linear(2, 4), Half(), Plus(), nn.Linear(4, 1))
+
+def load(options):
+    inputs = torch.randn(40, 2, generator=torch.Generator().manual_seed(options.seed)).numpy()
+    targets = inputs.sum(axis=1, keepdims=True)
+    return Dataset(inputs[:30], targets[:30], inputs[30:], targets[30:])
+
+OWN = ModelDefinition(
+    name="own", task="regression", build=build, input_shape=(2,), output_shape=(1,),
+    recipes={"sums": Recipe(load=load, epochs=200, batch_size=10, learning_rate=0.05)},
+)
+"""
+LAYERS = """
+import torch
+from torch import nn
+
+class Half(nn.Module):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values / 2
+"""
+
+
+def test_a_file_with_layers_of_its_own_is_built(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "layers.py").write_text(LAYERS)
+    (result,) = build([f"{tmp_path / 'own.py'}:OWN"], BuildSettings(output=tmp_path / "store"))
+    assert (result.name, result.dataset, result.test_examples) == ("own", "sums", 10)
+    assert result.evaluation.metrics["mean_absolute_error"] < 0.05
+    signature = read_archive(result.path).signature
+    assert signature.task == "regression"
+    assert signature.training["metrics"].keys() == {"test_mean_absolute_error", "test_root_mean_square_error"}
+
+
+def test_a_package_of_ones_own_called_models_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "models"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "layers.py").write_text(LAYERS)
+    (package / "own.py").write_text(OWN.replace("from layers", "from .layers"))
+    monkeypatch.chdir(tmp_path)
+    (result,) = build(["models.own:OWN"], BuildSettings(output=tmp_path / "store", epochs=2))
+    assert read_archive(result.path).name == "own"
+
+
+def test_what_does_not_fit_is_found_before_anything_is_loaded(
+    tmp_path: Path, definition: ModelDefinition
+) -> None:
+    def load(options: DataOptions) -> Dataset:
+        raise AssertionError(options)
+
+    wrong = replace(
+        definition,
+        build=lambda: nn.Sequential(nn.Linear(784, 32), nn.Linear(31, 10), nn.Softmax(dim=1)),
+        recipes={"rows": replace(definition.recipes["rows"], load=load)},
+    )
+    with pytest.raises(LayerMisfit, match=r"^1 Linear expects 31 features, gets 32 from 0$"):
+        planned(wrong, tmp_path)
+
+
+@pytest.mark.parametrize("raised", [ValueError("no such column"), KeyError("label")])
+def test_a_loader_that_raises_is_named(
+    tmp_path: Path, definition: ModelDefinition, raised: Exception
+) -> None:
+    def load(options: DataOptions) -> Dataset:
+        raise raised
+
+    broken = replace(definition, recipes={"rows": replace(definition.recipes["rows"], load=load)})
+    with pytest.raises(TargetUnusable, match=rf"digit_mlp: load of 'rows' raises {type(raised).__name__}"):
+        run_plans(planned(broken, tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_loss_that_raises_is_named_and_leaves_nothing(tmp_path: Path, definition: ModelDefinition) -> None:
+    broken = replace(definition, loss=lambda logits, targets: (logits - targets).sum())
+    with pytest.raises(ModelInvalid, match="digit_mlp: training raises RuntimeError: The size of tensor"):
+        run_plans(planned(broken, tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_derived_model_is_the_same_whether_its_base_is_there_or_not(tmp_path: Path) -> None:
+    (base, alone) = build(["digit_parity"], BuildSettings(output=tmp_path / "one", epochs=2))
+    assert (base.name, alone.name) == ("digit_mlp", "digit_parity")
+
+    another = BuildSettings(output=tmp_path / "other", epochs=2)
+    build(["digit_mlp"], replace(another, seed=1))
+    build(["digit_mlp"], another)
+    (after,) = build(["digit_parity"], another)
+    assert after.path.read_bytes() == alone.path.read_bytes()
+
+    (again, _) = build(["digit_parity", "digit_mlp"], replace(another, version="7"))
+    assert (again.name, again.version) == ("digit_parity", "7")
+
+
+def test_a_training_goes_on_after_an_interrupt_to_the_same_bytes(
+    tmp_path: Path, definition: ModelDefinition
+) -> None:
+    longer = replace(definition, recipes={"rows": replace(definition.recipes["rows"], epochs=5)})
+    with pytest.raises(KeyboardInterrupt):
+        run_plans(planned(longer, tmp_path / "store"), InterruptAfter(3))
+    unfinished = tmp_path / "store" / "digit_mlp-1.unfinished.pt"
+    assert [path.name for path in (tmp_path / "store").iterdir()] == [unfinished.name]
+
+    going_on = BuildSettings(output=tmp_path / "store", from_checkpoint=unfinished)
+    progress = InterruptAfter(99)
+    run_plans(make_plans([Target(longer, "digit_mlp")], going_on), progress)
+    assert [report.epoch for report in progress.epochs] == [4, 5]
+
+    run_plans(planned(longer, tmp_path / "whole"))
+    for name in ("digit_mlp-1.mar", "digit_mlp-1.checkpoint.pt"):
+        assert (tmp_path / "store" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not unfinished.exists()
+
+
+@pytest.mark.parametrize(
+    ("contradiction", "says"),
+    [({"seed": 1}, "with seed 0, not 1"), ({"epochs": 9}, "with epochs 2, not 9")],
+)
+def test_an_unfinished_training_cannot_be_contradicted(
+    tmp_path: Path, definition: ModelDefinition, contradiction: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_plans(planned(definition, tmp_path), InterruptAfter(1))
+    settings = BuildSettings(
+        output=tmp_path, from_checkpoint=tmp_path / "digit_mlp-1.unfinished.pt", **contradiction
+    )
+    with pytest.raises(CheckpointUnusable, match=says):
+        make_plans([Target(definition, "digit_mlp")], settings)
+    with pytest.raises(CheckpointUnusable, match="is of digit_mlp, not of other"):
+        make_plans([Target(replace(definition, name="other"), "other")], replace(settings, seed=None))
+
+
+def test_a_model_may_start_from_the_weights_of_another(tmp_path: Path, definition: ModelDefinition) -> None:
+    (first,) = run_plans(planned(definition, tmp_path))
+    checkpoint = first.path.with_name("digit_mlp-1.checkpoint.pt")
+    settings = BuildSettings(output=tmp_path, from_checkpoint=checkpoint)
+    still = replace(definition.recipes["rows"], learning_rate=1e-30)
+    plans = make_plans([Target(replace(definition, recipes={"rows": still}), "digit_mlp")], settings)
+    (second,) = run_plans(plans)
+    weights = [
+        torch.load(path.with_name(f"digit_mlp-{path.stem[-1]}.checkpoint.pt"), weights_only=True)[
+            "state_dict"
+        ]
+        for path in (first.path, second.path)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert second.sha256 != first.sha256  # its signature says where the weights began
+
+
+def test_what_was_finished_before_an_interrupt_is_published(
+    tmp_path: Path, definition: ModelDefinition
+) -> None:
+    models = [Target(replace(definition, name=name), name) for name in ("first", "second")]
+    plans = make_plans(models, BuildSettings(output=tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        run_plans(plans, InterruptAfter(3))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("first-1.mar", "first-1.mar.sha256", "first-1.checkpoint.pt", "first-1.report.html"),
+        "second-1.unfinished.pt",
+    }
+    read_archive(tmp_path / "first-1.mar")
+
+
+def test_two_models_of_one_run_need_two_names(tmp_path: Path, definition: ModelDefinition) -> None:
+    twice = [Target(definition, "one"), Target(definition, "other")]
+    with pytest.raises(ModelInvalid, match="two models of one run are called 'digit_mlp'"):
+        make_plans(twice, BuildSettings(output=tmp_path))
 
 
 @pytest.mark.long
 @pytest.mark.skipif(MNIST_DIR is None, reason="SEQSERVE_MNIST_DIR names no folder with MNIST's files")
 def test_mnist_is_learned_to_97_percent(tmp_path: Path) -> None:
-    (result,) = build(["digit_mlp"], output=tmp_path, dataset="mnist", data_dir=Path(MNIST_DIR or ""))
-    assert result.accuracy >= 0.97
+    (result,) = build(
+        ["digit_mlp"],
+        BuildSettings(output=tmp_path, dataset="mnist", data_dir=Path(MNIST_DIR or "")),
+    )
+    assert result.evaluation.metrics["accuracy"] >= 0.97
     assert result.test_examples == 10_000

@@ -24,6 +24,12 @@ def test_a_build_is_shown_and_can_be_served(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["nobody"], ["'nobody'", "digit_mlp"]),
+        ([], ["--all"]),
+        (["digit_mlp", "--all"], ["--all"]),
+        (["--all", "--dataset", "letters"], ["'letters'", "digits, mnist, line"]),
+        (["line", "--data-dir", "here"], ["line comes with the package", "--data-dir"]),
+        (["digit_mlp", "line", "--from-checkpoint", "x.pt"], ["one checkpoint for 2 models"]),
+        (["digit_mlp", "--from-checkpoint", "gone.pt"], ["gone.pt cannot be read"]),
         (["digit_mlp", "--dataset", "letters"], ["'letters'", "digits, mnist"]),
         (["digit_mlp", "--dataset", "mnist"], ["IDX files", "--data-dir DIR"]),
         (["digit_mlp", "--epochs", "0"], ["epochs"]),

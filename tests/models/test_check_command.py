@@ -87,7 +87,7 @@ def test_a_layer_that_cannot_be_followed_is_exit_status_2(net: Path) -> None:
     ("target", "words"),
     [
         ("nobody", ["'nobody'", "digit_mlp"]),
-        ("gone.py:build", ["there is no file gone.py"]),
+        ("gone.py:build", ["there is no file", "gone.py"]),
         ("{net}:buidl", ["has no 'buidl'", "there: build, FITS, PLAIN, Gate, GATED"]),
     ],
 )

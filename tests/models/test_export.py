@@ -76,6 +76,12 @@ def test_an_output_of_another_shape_is_noticed(module: nn.Sequential, script: by
 
 def test_logits_are_no_probabilities(module: nn.Sequential) -> None:
     script = export(module[:-1], "digit_mlp")
+    with pytest.raises(ExportDiffers, match="a probability is -"):
+        verify(script, DIGIT_MLP, INPUTS, infer(module, INPUTS, batch_size=256))
+
+
+def test_positive_outputs_that_do_not_sum_to_1_are_no_probabilities(module: nn.Sequential) -> None:
+    script = export(nn.Sequential(*list(module)[:-1], nn.Sigmoid()), "digit_mlp")
     with pytest.raises(ExportDiffers, match="the sum of the probabilities and 1 differ"):
         verify(script, DIGIT_MLP, INPUTS, infer(module, INPUTS, batch_size=256))
 

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from seqserve_models.errors import BuildError, ModelInvalid, TargetUnusable, UnknownModel
-from seqserve_models.target import load_target
+from seqserve_models.target import load_definition, load_target
 
 NET = """
 from torch import nn
@@ -125,8 +125,8 @@ def test_a_file_named_as_a_module_of_ours_hides_nothing(net: Path) -> None:
         ("nobody", UnknownModel, "no model 'nobody' in the zoo", "FILE.py:NAME"),
         ("../net.py", UnknownModel, "no model '../net.py'", "FILE.py:NAME"),
         ("../net.py:", TargetUnusable, "'../net.py:' names no model", "FILE.py:NAME"),
-        ("gone.py:build", TargetUnusable, "there is no file gone.py", "FILE.py:NAME"),
-        ("../elsewhere:build", TargetUnusable, "there is no file ../elsewhere", "FILE.py:NAME"),
+        ("gone.py:build", TargetUnusable, "gone.py", "FILE.py:NAME"),
+        ("../elsewhere:build", TargetUnusable, "there is no file ", "FILE.py:NAME"),
         ("no such:build", TargetUnusable, "'no such' is neither a Python file nor", "FILE.py:NAME"),
         ("no_such_one:build", TargetUnusable, "raises ModuleNotFoundError: No module named 'no_such_one'", ""),
         (
@@ -183,3 +183,44 @@ def test_a_file_in_which_nothing_is_a_model(net: Path) -> None:
         load_target(f"{net}:build")
 
     assert caught.value.hint == "nothing in it could be a model"
+
+
+# ---- definitions, which can be built ----
+
+
+DEFINITIONS = """
+from dataclasses import replace
+from seqserve_models.zoo import find_model
+
+MINE = replace(find_model("digit_mlp"), name="mine")
+
+def make():
+    return replace(MINE, name="made")
+"""
+
+
+@pytest.mark.parametrize(("name", "called"), [("MINE", "mine"), ("make", "made")])
+def test_a_definition_is_found_with_the_file_that_it_came_from(
+    tmp_path: Path, name: str, called: str
+) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(DEFINITIONS)
+    target = load_definition(f"{path}:{name}")
+    assert target.definition.name == called
+    assert target.source is not None
+    assert target.source.place == str(path)
+    assert str(tmp_path) in target.source.folders
+
+
+def test_a_model_of_the_zoo_comes_from_no_file() -> None:
+    target = load_definition("line")
+    assert (target.definition.name, target.named, target.source) == ("line", "line", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("build", "gives an object of class Sequential"), ("READY", "is an object of class")]
+)
+def test_a_network_alone_cannot_be_built(net: Path, name: str, says: str) -> None:
+    with pytest.raises(ModelInvalid, match=f"{says}.*, not a ModelDefinition") as caught:
+        load_definition(f"{net}:{name}")
+    assert "seqserve new" in caught.value.hint

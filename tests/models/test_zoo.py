@@ -21,20 +21,22 @@ from seqserve.tensors import RawTensor, decode
 from seqserve_models.build import BuildResult, build
 from seqserve_models.export import load
 from seqserve_models.handler import Handler
+from seqserve_models.plan import BuildSettings
 from seqserve_models.zoo import find_model
 from seqserve_models.zoo.digit_bottleneck import bottleneck
 from seqserve_models.zoo.digit_mlp import digit_mlp, digit_mlp_by_position
+from seqserve_models.zoo.digit_parity import to_parity
 from support.handler import FakeContext, over_http
 
-NAMES = ("digit_nested", "digit_bottleneck")
+NAMES = ("digit_nested", "digit_bottleneck", "digit_parity")
 SHAPES = {"flat": (784,), "HW": (28, 28), "CHW": (1, 28, 28), "HWC": (28, 28, 1)}
 IMAGES = np.random.default_rng(5).random((5, 28, 28), np.float32)
 
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BuildResult]:
-    """The two models after one epoch, by name."""
-    results = build(NAMES, output=tmp_path_factory.mktemp("zoo"), epochs=1)
+    """The models after one epoch, by name; digit_parity brings digit_mlp with it."""
+    results = build(NAMES, BuildSettings(output=tmp_path_factory.mktemp("zoo"), epochs=1))
     return {result.name: result for result in results}
 
 
@@ -120,6 +122,72 @@ def test_a_bottleneck_without_channels_to_read_is_refused() -> None:
         bottleneck(0, 16)
 
 
+# ---- digit_parity ----
+
+
+def test_a_trained_network_is_edited_by_index_slice_and_append() -> None:
+    digits = find_model("digit_mlp").build()
+    weights = {name: tensor.clone() for name, tensor in digits.state_dict().items()}
+    parity = to_parity(digits)
+    assert {name: type(layer).__name__ for name, layer in parity.named_children()} == {
+        "h1": "Linear", "relu1": "Sigmoid", "out": "Linear", "3": "Linear", "4": "Softmax",
+    }  # fmt: skip
+    assert all(torch.equal(parity.state_dict()[name], tensor) for name, tensor in weights.items())
+    assert [name for name, one in parity.named_parameters() if not one.requires_grad] == [
+        "h1.weight",
+        "h1.bias",
+    ]
+    assert parity(torch.rand(3, 784)).shape == (3, 2)
+    assert [name for name, _ in digits.named_children()] == ["h1", "relu1", "out", "softmax"]  # as it was
+
+
+def test_the_first_layer_of_parity_is_the_one_that_was_trained_for_digits(
+    archives: dict[str, BuildResult],
+) -> None:
+    base, parity = (
+        torch.load(archives[name].path.with_name(f"{name}-1.checkpoint.pt"), weights_only=True)["state_dict"]
+        for name in ("digit_mlp", "digit_parity")
+    )
+    assert torch.equal(base["h1.weight"], parity["h1.weight"])
+    assert not torch.equal(base["out.weight"], parity["out.weight"])
+
+
+# ---- line ----
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    """The line, built with its own recipe."""
+    (result,) = build(["line"], BuildSettings(output=tmp_path_factory.mktemp("line")))
+    return result
+
+
+def test_the_line_finds_its_weight_and_bias(straight: BuildResult) -> None:
+    checkpoint = torch.load(straight.path.with_name("line-1.checkpoint.pt"), weights_only=True)
+    weight, bias = (checkpoint["state_dict"][name].item() for name in ("0.weight", "0.bias"))
+    assert (weight, bias) == pytest.approx((0.7, 0.3), abs=0.01)
+    assert straight.evaluation.metrics["mean_absolute_error"] < 0.02
+
+
+async def test_a_value_is_served_as_it_is(straight: BuildResult, tmp_path: Path) -> None:
+    archive = read_archive(straight.path)
+    engine = EmbeddedEngine(device="cpu")
+    try:
+        model = await engine.load(archive)
+        values = np.array([-3, 0, 1, 10], np.float32)  # [4]: four examples of the shape []
+        rows = decode(RawTensor("x", "FP32", (4,), values.tobytes()), archive.signature)
+        answers = await model.infer(rows)
+    finally:
+        await engine.aclose()
+    np.testing.assert_allclose(answers[:, 0], 0.7 * values + 0.3, atol=0.1)
+
+    status, reply = over_http(
+        handler_of(straight.path, tmp_path), json.dumps([10.0]).encode(), {"Content-Type": "application/json"}
+    )
+    assert status == 200
+    assert reply["predictions"] == [[pytest.approx(float(answers[3, 0]), abs=1e-5)]]
+
+
 # ---- the archives ----
 
 
@@ -127,11 +195,13 @@ def test_a_bottleneck_without_channels_to_read_is_refused() -> None:
 def test_an_archive_built_again_elsewhere_has_the_same_bytes(
     name: str, archives: dict[str, BuildResult], tmp_path: Path
 ) -> None:
-    (again,) = build([name], output=tmp_path / "another place", epochs=1)
+    *_, again = build([name], BuildSettings(output=tmp_path / "another place", epochs=1))
     assert again.path.read_bytes() == archives[name].path.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "own"), [("digit_nested", "flat"), ("digit_bottleneck", "CHW")])
+@pytest.mark.parametrize(
+    ("name", "own"), [("digit_nested", "flat"), ("digit_bottleneck", "CHW"), ("digit_parity", "flat")]
+)
 def test_the_signature_says_the_models_own_shape_and_the_three_others(
     name: str, own: str, archives: dict[str, BuildResult]
 ) -> None:
@@ -161,7 +231,7 @@ async def test_the_gateway_answers_the_same_in_all_four_shapes(
         answers = [await model.infer(decode_images(archive.signature, shape)) for shape in SHAPES.values()]
     finally:
         await engine.aclose()
-    assert answers[0].shape == (5, 10)
+    assert answers[0].shape == (5, len(archive.signature.labels))
     assert np.ptp(answers[0], axis=0).max() > 1e-4  # it does look at the image
     for other in answers[1:]:
         np.testing.assert_array_equal(other, answers[0])
@@ -206,7 +276,10 @@ def test_batch_norm_is_archived_for_evaluation(archives: dict[str, BuildResult])
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("name", "least"), [("digit_nested", 0.97), ("digit_bottleneck", 0.985)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("digit_mlp", 0.97), ("digit_nested", 0.97), ("digit_bottleneck", 0.985), ("digit_parity", 0.95)],
+)
 def test_the_mean_accuracy_of_three_seeds_holds(name: str, least: float, tmp_path: Path) -> None:
-    results = [build([name], output=tmp_path, seed=seed)[0] for seed in (0, 1, 2)]
-    assert np.mean([result.accuracy for result in results]) >= least
+    results = [build([name], BuildSettings(output=tmp_path, seed=seed))[-1] for seed in (0, 1, 2)]
+    assert np.mean([result.evaluation.metrics["accuracy"] for result in results]) >= least

@@ -22,6 +22,8 @@ from support.command import Ended, seqserve
 EXAMPLES = {
     "build": "seqserve build digit_mlp",
     "check": "seqserve check digit_mlp --input-shape 784",
+    "new": "seqserve new my_model",
+    "package": "seqserve package trained.pt --signature signature.json",
     "serve": "seqserve serve --with-torchserve",
     "predict": "seqserve predict seven.png",
     "models": "seqserve models --address 127.0.0.1:8001",

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from seqserve_models.datasets import load_digits, load_mnist
 from seqserve_models.definition import Recipe
 from seqserve_models.zoo.digits import CLASSES, OF_DIGITS, OF_MNIST, SIDE, digit_classifier
 
@@ -62,12 +63,14 @@ DIGIT_BOTTLENECK = digit_classifier(
     input_shape=(1, SIDE, SIDE),
     recipes={
         "digits": Recipe(
+            load=load_digits,
             epochs=20,
             batch_size=64,
             learning_rate=5e-3,
             augmentation=OF_DIGITS,
         ),
         "mnist": Recipe(
+            load=load_mnist,
             epochs=8,
             batch_size=128,
             learning_rate=5e-3,

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from seqserve_models.datasets import load_digits, load_mnist
 from seqserve_models.definition import Recipe
 from seqserve_models.zoo.digits import CLASSES, OF_DIGITS, OF_MNIST, PIXELS, digit_classifier
 
@@ -39,12 +40,14 @@ DIGIT_MLP = digit_classifier(
     input_shape=(PIXELS,),
     recipes={
         "digits": Recipe(
+            load=load_digits,
             epochs=60,
             batch_size=64,
             learning_rate=8e-3,
             augmentation=OF_DIGITS,
         ),
         "mnist": Recipe(
+            load=load_mnist,
             epochs=20,
             batch_size=128,
             learning_rate=5e-3,

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from seqserve_models.augmentation import Augmentation
-from seqserve_models.definition import ExampleShape, ModelDefinition, Recipe
+from seqserve_models.definition import Derivation, ExampleShape, ModelDefinition, Recipe
 
 SIDE = 28
 PIXELS = SIDE * SIDE
-CLASSES = 10
+DIGITS = tuple("0123456789")
+CLASSES = len(DIGITS)
 OF_DIGITS = Augmentation(rotation_degrees=10, log_scale=0.1, shift_pixels=1, shear=0.1)
 OF_MNIST = Augmentation(rotation_degrees=5, log_scale=0.05, shift_pixels=0.5, shear=0.05)
 EXAMPLE_SHAPES = (
@@ -23,9 +24,14 @@ EXAMPLE_SHAPES = (
 
 
 def digit_classifier(
-    build: Callable[[], nn.Sequential], *, input_shape: tuple[int, ...], recipes: Mapping[str, Recipe]
+    build: Callable[[], nn.Sequential],
+    *,
+    input_shape: tuple[int, ...],
+    recipes: Mapping[str, Recipe],
+    labels: tuple[str, ...] = DIGITS,
+    derivation: Derivation | None = None,
 ) -> ModelDefinition:
-    """The definition of a model that takes grey pictures of 28x28 and gives ten probabilities.
+    """The definition of a model that takes grey pictures of 28x28 and gives a probability for each label.
 
     It is named after the function that builds it. input_shape: its own, one of EXAMPLE_SHAPES.
     """
@@ -36,12 +42,11 @@ def digit_classifier(
         input_name="image",
         input_shape=input_shape,
         output_name="probabilities",
-        output_shape=(CLASSES,),
+        output_shape=(len(labels),),
         example_shapes=EXAMPLE_SHAPES,
         minimum=0.0,
         maximum=1.0,
-        labels=tuple(str(digit) for digit in range(CLASSES)),
-        max_batch_size=256,
-        default_dataset="digits",
+        labels=labels,
         recipes=recipes,
+        derivation=derivation,
     )

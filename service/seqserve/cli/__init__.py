@@ -9,8 +9,10 @@ import click
 from seqserve import __version__
 
 COMMANDS = {
-    "build": "Train, export, verify and archive models of the zoo.",
+    "new": "Write a commented example of your own model.",
+    "build": "Train, export, verify and archive models, of the zoo or your own.",
     "check": "Follow an example's shape through a model, layer by layer.",
+    "package": "Archive a model that was trained elsewhere.",
     "serve": "Serve a model store over gRPC and HTTP.",
     "predict": "Ask a running gateway what is in a picture.",
     "models": "List the models of a running gateway.",

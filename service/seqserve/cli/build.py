@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from seqserve.cli.faults import NotTried, Refused
+from seqserve.cli.build_side import build_faults, imported
 from seqserve.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command("build")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("targets", nargs=-1, metavar="MODEL...")
+@click.option("--all", "is_all", is_flag=True, help="Every model of the zoo that knows the data set.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -25,49 +26,51 @@ if TYPE_CHECKING:
     help="The model store.",
 )
 @click.option(
-    "--dataset", help="digits (embedded), mnist (IDX files in --data-dir). [default: the model's own]"
+    "--dataset", help="For the zoo: digits (embedded), mnist, line. [default: the model's first recipe]"
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of MNIST's IDX files.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--epochs", type=int, help="Passes over the training images. [default: the model's own]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files.")
+@click.option("--download", is_flag=True, help="Fetch MNIST's files into --data-dir where they are missing.")
+@click.option("--seed", type=int, help="The same seed gives the same bytes. [default: 0]")
+@click.option("--epochs", type=int, help="Passes over the training examples. [default: the recipe's own]")
 @click.option("--version", help="A version that the store does not have. [default: the next number]")
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda, cuda:N.")
-def command(
-    *,
-    models: tuple[str, ...],
-    output: Path,
-    dataset: str | None,
-    data_dir: Path | None,
-    seed: int,
-    epochs: int | None,
-    version: str | None,
-    device: str,
-) -> None:
-    """Train MODELs of the zoo, export and verify them, and write their archives into the model store.
+@click.option(
+    "--from-checkpoint",
+    type=click.Path(path_type=Path),
+    help="Go on with an unfinished training, or start from the weights of a finished one.",
+)
+def command(*, targets: tuple[str, ...], is_all: bool, **settings: Any) -> None:
+    """Train MODELs, export and verify them, and write their archives into the model store.
+
+    \b
+    MODEL is one of
+      NAME                  a model of the zoo, such as digit_mlp
+      FILE.py:NAME          a ModelDefinition of your own; the file is run
+      package.module:NAME   looked for in this folder first, and run as well
+
+    Beside each archive lie its SHA-256, its checkpoint and a report to open in a browser. Ctrl-C leaves the
+    training's state in NAME-VERSION.unfinished.pt for --from-checkpoint.
 
     \b
     Examples:
-      seqserve build digit_mlp
-      seqserve build digit_mlp --dataset mnist --data-dir ~/mnist --seed 1
+      seqserve build --all
+      seqserve build digit_mlp --dataset mnist --data-dir mnist --download
+      seqserve build my_model.py:MY_MODEL --seed 1
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    try:
+    if bool(targets) == is_all:
+        raise click.UsageError("name the models to build, or ask for --all")
+    with imported("building"):
         from seqserve_models.build import build  # noqa: PLC0415 - torch takes seconds, and is an extra
-        from seqserve_models.errors import BuildError, ExportFailed, TrainingDiverged  # noqa: PLC0415
+        from seqserve_models.plan import BuildSettings  # noqa: PLC0415
         from seqserve_models.progress import open_progress  # noqa: PLC0415
-    except ImportError as error:
-        raise NotTried(f"building needs {error.name} (pip install 'seqserve[build]')") from error
+        from seqserve_models.zoo import models_for  # noqa: PLC0415
     console = Console()
-    try:
-        with open_progress(console) as progress:
-            results = build(
-                models, output=output, dataset=dataset, data_dir=data_dir, seed=seed, epochs=epochs,
-                version=version, device=device, progress=progress,
-            )  # fmt: skip
-    except BuildError as error:
-        kind = Refused if isinstance(error, ExportFailed | TrainingDiverged) else NotTried
-        raise kind(f"{error} ({error.hint})" if error.hint else str(error)) from error
+    with build_faults(), open_progress(console) as progress:
+        names = models_for(settings["dataset"]) if is_all else targets
+        results = build(names, BuildSettings(**settings), progress)
     print_table(
-        ("archive", "data set", "held-out accuracy", "largest |Δ|", "seconds", "SHA-256"), map(_row, results)
+        ("archive", "data set", "on held-out examples", "largest |Δ|", "seconds", "SHA-256"),
+        map(_row, results),
     )
 
 
@@ -75,7 +78,7 @@ def _row(result: BuildResult) -> tuple[str, ...]:
     return (
         str(result.path),
         result.dataset,
-        f"{result.accuracy:.2%} of {result.test_examples}",
+        result.evaluation.headline,
         f"{result.max_delta:.1e}",
         f"{result.seconds:.1f}",
         result.sha256[:12],

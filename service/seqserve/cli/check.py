@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seqserve.cli.faults import NotTried, Refused
+from seqserve.cli.build_side import build_faults, imported
 from seqserve.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from seqserve_models.errors import BuildError
     from seqserve_models.shapes import LayerRow
 
 SIZES = re.compile(r"[1-9][0-9]{0,9}(,[1-9][0-9]{0,9}){0,7}", re.ASCII)
@@ -56,26 +55,17 @@ def command(*, target: str, input_shape: tuple[int, ...]) -> None:
       seqserve check digit_mlp --input-shape 784
       seqserve check net.py:build --input-shape 1,28,28
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    try:
-        from seqserve_models import errors  # noqa: PLC0415 - torch takes seconds, and is an extra
+    with imported("checking"):
+        from seqserve_models.errors import LayerMisfit, LayerOpaque  # noqa: PLC0415 - torch takes seconds
         from seqserve_models.shapes import follow  # noqa: PLC0415
         from seqserve_models.target import load_target  # noqa: PLC0415
-    except ImportError as error:
-        raise NotTried(f"checking needs {error.name} (pip install 'seqserve[build]')") from error
-    try:
-        rows = follow(load_target(target), input_shape)
-    except (errors.LayerMisfit, errors.LayerOpaque) as error:
-        _print(input_shape, error.rows)
-        kind = Refused if isinstance(error, errors.LayerMisfit) else NotTried
-        raise kind(_words(error)) from error
-    except errors.BuildError as error:
-        kind = Refused if isinstance(error, errors.ModelInvalid) else NotTried
-        raise kind(_words(error)) from error
+    with build_faults():
+        try:
+            rows = follow(load_target(target), input_shape)
+        except (LayerMisfit, LayerOpaque) as error:
+            _print(input_shape, error.rows)
+            raise
     _print(input_shape, rows)
-
-
-def _words(error: BuildError) -> str:
-    return f"{error} ({error.hint})" if error.hint else str(error)
 
 
 def _print(input_shape: tuple[int, ...], rows: tuple[LayerRow, ...]) -> None:

@@ -1,0 +1,158 @@
+"""Archives a model that was trained elsewhere: TorchScript with a signature, or weights with a definition."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqserve_models.archive import archive_members, golden_document, pack
+from seqserve_models.checkpoint import Checkpoint, load_weights, weights_sha256
+from seqserve_models.clean_check import load_clean
+from seqserve_models.dataset import Values
+from seqserve_models.definition import ModelInterface
+from seqserve_models.definition_check import check_definition
+from seqserve_models.errors import ModelInvalid, WeightsUnusable
+from seqserve_models.evaluate import infer
+from seqserve_models.export import export
+from seqserve_models.facts import library_versions
+from seqserve_models.interface_file import InterfaceFile
+from seqserve_models.signature import signature_document
+from seqserve_models.source import Source, first_line, searched
+from seqserve_models.store import CHECKPOINT, choose_version, publish
+from seqserve_models.target import Target
+from seqserve_models.threads import fixed_threads
+from seqserve_models.train import initialise
+from seqserve_models.verify import verify
+from seqserve_models.weights import read_state_dict, read_torchscript
+
+GOLDEN_EXAMPLES = 8
+MADE_UP_EXAMPLES = 32
+
+
+@dataclass(frozen=True)
+class PackageSettings:
+    """output: the model store. version: None takes the next number.
+
+    examples: a .npy file of inputs [n, *example]; None makes some up, within the range where there is one.
+    """
+
+    output: Path
+    version: str | None = None
+    examples: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Packaged:
+    """One archive that was published; sha256 in hex. max_delta: largest |Δ| between two ways to answer."""
+
+    path: Path
+    sha256: str
+    max_delta: float
+
+
+@dataclass(frozen=True, eq=False)
+class _ToPack:
+    """TorchScript, and what the module gives for some inputs: FP32 [n, *example] to [n, *output]."""
+
+    interface: ModelInterface
+    script: bytes
+    inputs: Values
+    outputs: Values
+    facts: Mapping[str, Any]
+
+
+def package_torchscript(file: Path, described: InterfaceFile, settings: PackageSettings) -> Packaged:
+    """Archive TorchScript as it is. Its answers in batches and one by one must agree.
+
+    Raises WeightsUnusable, ModelInvalid, ExportDiffers, SettingInvalid, VersionExists, StoreUnwritable.
+    """
+    interface = described.interface()
+    script, module = read_torchscript(file)
+    inputs = _examples(interface, settings)
+    with fixed_threads():
+        outputs = _answers(interface, module, inputs)
+        facts = {**described.training, "packaged_from": "TorchScript"}
+        proven = _ToPack(interface, script, inputs, outputs, facts)
+        return _publish(proven, settings, None, {})
+
+
+def package_weights(file: Path, target: Target, settings: PackageSettings) -> Packaged:
+    """Archive a definition's module with a state_dict, or with the weights of a checkpoint.
+
+    Raises WeightsUnusable, CheckpointUnusable, ModelInvalid, LayerMisfit, ExportFailed, SettingInvalid,
+    VersionExists, StoreUnwritable.
+    """
+    definition, source = target.definition, target.source
+    state_dict = read_state_dict(file)
+    with searched(source.folders if source else ()), fixed_threads():
+        check_definition(definition)
+        module = initialise(definition, seed=0)
+        load_weights(module, state_dict, str(file))
+        inputs = _examples(definition, settings)
+        outputs = _answers(definition, module.eval(), inputs)
+        facts = {"packaged_from": "state_dict", "weights_sha256": weights_sha256(state_dict)}
+        checkpoint = Checkpoint(module.state_dict(), {"name": definition.name, **facts})
+        script = export(module, definition.name, source)
+        proven = _ToPack(definition, script, inputs, outputs, facts)
+        return _publish(proven, settings, source, {CHECKPOINT: checkpoint.document()})
+
+
+def _examples(interface: ModelInterface, settings: PackageSettings) -> Values:
+    """FP32 [n, *example] that the model accepts. Raises ModelInvalid, WeightsUnusable."""
+    if settings.examples is not None:
+        return _read_examples(interface, settings.examples)
+    generator, shape = np.random.default_rng(0), (MADE_UP_EXAMPLES, *interface.input_shape)
+    if interface.minimum is None or interface.maximum is None:
+        low = -np.inf if interface.minimum is None else interface.minimum
+        high = np.inf if interface.maximum is None else interface.maximum
+        return generator.standard_normal(shape, np.float32).clip(low, high)
+    return generator.uniform(interface.minimum, interface.maximum, shape).astype(np.float32)
+
+
+def _read_examples(interface: ModelInterface, path: Path) -> Values:
+    try:
+        inputs = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise WeightsUnusable(f"{path} is no .npy file: {first_line(error)}") from error
+    wanted = ["n", *interface.input_shape]
+    if not isinstance(inputs, np.ndarray) or inputs.dtype != np.float32 or not len(inputs.shape):
+        raise WeightsUnusable(f"{path}: accepted is one float32 array of shape {wanted}")
+    if len(inputs) < 1 or inputs.shape[1:] != interface.input_shape or not np.isfinite(inputs).all():
+        raise WeightsUnusable(f"{path} has shape {list(inputs.shape)}; accepted: finite {wanted}, n from 1")
+    return inputs
+
+
+def _answers(interface: ModelInterface, module: torch.nn.Module, inputs: Values) -> Values:
+    try:
+        return infer(module, inputs, batch_size=interface.max_batch_size)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        shape = list(interface.input_shape)
+        raise ModelInvalid(
+            f"{interface.name}: the module does not take examples of shape {shape}: {first_line(error)}"
+        ) from error
+
+
+def _publish(
+    model: _ToPack, settings: PackageSettings, source: Source | None, companions: Mapping[str, bytes]
+) -> Packaged:
+    """Verify, pack, prove in a clean process, write."""
+    max_delta = verify(model.script, model.interface, model.inputs, model.outputs)
+    version = choose_version(settings.output, model.interface.name, settings.version)
+    archive = _pack(model, version)
+    load_clean([archive], [source])
+    path = publish(archive, settings.output, model.interface.name, version, companions)
+    return Packaged(path, hashlib.sha256(archive).hexdigest(), max_delta)
+
+
+def _pack(model: _ToPack, version: str) -> bytes:
+    golden = golden_document(model.inputs[:GOLDEN_EXAMPLES], model.outputs[:GOLDEN_EXAMPLES])
+    facts = {**model.facts, "libraries": library_versions()}
+    signature = signature_document(model.interface, version, facts)
+    name, labels = model.interface.name, model.interface.labels
+    return pack(name, version, archive_members(name, model.script, signature, golden, labels))

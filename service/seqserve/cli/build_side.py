@@ -1,0 +1,30 @@
+"""What the commands of the build side share: an extra that may be missing, and faults in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from seqserve.cli.faults import NotTried, Refused
+
+
+@contextmanager
+def imported(what: str) -> Iterator[None]:
+    """A block of imports that need the `build` extra. Raises NotTried where it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise NotTried(f"{what} needs {error.name} (pip install 'seqserve[build]')") from error
+
+
+@contextmanager
+def build_faults() -> Iterator[None]:
+    """A block of the build side; its errors become one line and an exit status."""
+    from seqserve_models import errors  # noqa: PLC0415 - the build side is an extra
+
+    no = (errors.ExportFailed, errors.TrainingDiverged, errors.LayerMisfit, errors.ModelInvalid)
+    try:
+        yield
+    except errors.BuildError as error:
+        kind = Refused if isinstance(error, no) else NotTried
+        raise kind(f"{error} ({error.hint})" if error.hint else str(error)) from error
