@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,30 +46,61 @@ class Checkpoint:
         content = {
             "format": FORMAT,
             "settings": dict(self.settings),
-            "state_dict": {name: tensor.cpu() for name, tensor in self.state_dict.items()},
+            "state_dict": dict(self.state_dict),
             "training": None if self.training is None else dict(self.training),
         }
         target = io.BytesIO()
-        torch.save(content, target)
+        torch.save(_plain(content), target)
         return without_chance(target.getvalue())
+
+
+def _plain(content: Any) -> Any:
+    """The same, where equal parts are also saved equally.
+
+    A file also says which texts are one object in memory, and it holds the whole storage of a tensor that
+    is a view.
+    """
+    if isinstance(content, dict):
+        return {_plain(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(_plain(value) for value in content)
+    if isinstance(content, Tensor):
+        return content.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return sys.intern(content) if type(content) is str else content
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """A file that a build has written. Raises CheckpointUnusable."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch also warns of what it refuses
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointUnusable(f"{path} cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # torch reads with its own unpickler, which raises what it likes
         raise CheckpointUnusable(
             f"{path} is no checkpoint", hint="a build writes NAME-VERSION.checkpoint.pt"
         ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not _is_checkpoint(content):
         raise CheckpointUnusable(
             f"{path} holds no checkpoint of this format",
             hint="`seqserve package` takes weights that were saved elsewhere",
         )
     return Checkpoint(content["state_dict"], content["settings"], content["training"])
+
+
+def _is_checkpoint(content: Any) -> bool:
+    if not isinstance(content, dict) or content.keys() != {"format", "settings", "state_dict", "training"}:
+        return False
+    is_known = type(content["format"]) is int and content["format"] == FORMAT
+    return is_known and isinstance(content["settings"], dict) and is_state_dict(content["state_dict"])
+
+
+def is_state_dict(content: Any) -> bool:
+    """Whether it is tensors by name."""
+    return isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    )
 
 
 def load_weights(module: nn.Module, state_dict: Mapping[str, Tensor], origin: str) -> None:
@@ -89,9 +121,9 @@ def weights_sha256(state_dict: Mapping[str, Tensor]) -> str:
     """Of all names, shapes and numbers, in hex."""
     digest = hashlib.sha256()
     for name in sorted(state_dict):
-        tensor = state_dict[name].contiguous()
+        tensor = state_dict[name].detach().cpu()
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

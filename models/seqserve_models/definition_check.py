@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
-from seqserve_models.definition import ModelDefinition, ModelInterface
+from seqserve_models.definition import ExampleShape, ModelDefinition, ModelInterface, Recipe
 from seqserve_models.errors import LayerOpaque, ModelInvalid
 from seqserve_models.shapes import LayerRow, follow
 from seqserve_models.source import call
 from seqserve_models.train import initialise, logits_of
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+MAX_NAME_CHARACTERS = 128
 MAX_RANK = 7
+MAX_SIZE = 2**31
 MAX_BATCH_SIZE = 65536
 TASKS = ("classification", "regression")
+LAYOUTS = ("flat", "HW", "CHW", "HWC")
 CHANNELS = (1, 3)
 
 
@@ -37,7 +41,7 @@ def check_definition(definition: ModelDefinition) -> tuple[LayerRow, ...]:
             f"{definition.name}: build gives an object of class {type(module).__name__}, not an nn.Sequential"
         )
     if definition.task == "classification":
-        logits_of(module)
+        logits_of(module, definition.name)
     try:
         rows = follow(module, definition.input_shape)
     except LayerOpaque:
@@ -62,23 +66,57 @@ def _check_output(definition: ModelDefinition, rows: Sequence[LayerRow]) -> None
 
 
 def _faults(interface: ModelInterface) -> Iterator[str]:
+    yield from _kind_faults(interface)
     if NAME_PATTERN.fullmatch(interface.name) is None:
         yield f"name {interface.name!r}; accepted: up to 128 letters, digits and _.-, a letter or digit first"
     if interface.task not in TASKS:
         yield f"task {interface.task!r}; accepted: {' or '.join(TASKS)}"
     if not 1 <= interface.max_batch_size <= MAX_BATCH_SIZE:
         yield f"max_batch_size {interface.max_batch_size}; accepted: 1 to {MAX_BATCH_SIZE}"
-    if not interface.input_name or not interface.output_name:
-        yield "input_name and output_name must not be empty"
+    for field in ("input_name", "output_name"):
+        characters = len(getattr(interface, field))
+        if not 1 <= characters <= MAX_NAME_CHARACTERS:
+            yield f"{field} has {characters} characters; accepted: 1 to {MAX_NAME_CHARACTERS}"
     yield from _shape_faults(interface)
+    yield from _image_faults(interface)
     yield from _answer_faults(interface)
+
+
+def _kind_faults(interface: ModelInterface) -> Iterator[str]:
+    """What Python lets anybody write, and a signature cannot hold."""
+    for field in ("name", "input_name", "output_name"):
+        if not isinstance(getattr(interface, field), str):
+            yield f"{field} {getattr(interface, field)!r}; accepted: a text"
+    for field in ("input_shape", "output_shape"):
+        if not _is_shape(getattr(interface, field)):
+            yield f"{field} {getattr(interface, field)!r}; accepted: a tuple of whole numbers, such as (28, 28)"
+    examples: Any = interface.example_shapes
+    if not isinstance(examples, tuple) or not all(map(_is_example_shape, examples)):
+        yield f"example_shapes {examples!r}; accepted: a tuple of ExampleShape, each of a shape and a layout"
+    labels: Any = interface.labels
+    if not isinstance(labels, tuple) or not all(isinstance(label, str) for label in labels):
+        yield f"labels {labels!r}; accepted: a tuple of texts"
+    size: Any = interface.max_batch_size
+    if not isinstance(size, int):
+        yield f"max_batch_size {size!r}; accepted: a whole number"
+    for field in ("minimum", "maximum"):
+        if not isinstance(getattr(interface, field), int | float | None):
+            yield f"{field} {getattr(interface, field)!r}; accepted: a number, or None for no bound"
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, tuple) and all(type(size) is int for size in value)
+
+
+def _is_example_shape(value: object) -> bool:
+    return isinstance(value, ExampleShape) and _is_shape(value.shape)
 
 
 def _shape_faults(interface: ModelInterface) -> Iterator[str]:
     for field in ("input_shape", "output_shape"):
         shape = getattr(interface, field)
-        if len(shape) > MAX_RANK or any(size < 1 for size in shape):
-            yield f"{field} {list(shape)}; accepted: up to {MAX_RANK} sizes of at least 1"
+        if len(shape) > MAX_RANK or any(not 1 <= size <= MAX_SIZE for size in shape):
+            yield f"{field} {list(shape)}; accepted: up to {MAX_RANK} sizes from 1 to {MAX_SIZE}"
     elements = math.prod(interface.input_shape)
     shapes = [example.shape for example in interface.accepted_shapes]
     if len(set(shapes)) != len(shapes):
@@ -86,11 +124,29 @@ def _shape_faults(interface: ModelInterface) -> Iterator[str]:
     for shape, layout in interface.accepted_shapes:
         if math.prod(shape) != elements:
             yield f"example_shapes: {list(shape)} has {math.prod(shape)} numbers, the input {elements}"
+        if len(shape) > MAX_RANK or any(size < 1 for size in shape):
+            yield f"example_shapes: {list(shape)}; accepted: up to {MAX_RANK} sizes of at least 1"
+        if layout not in LAYOUTS:
+            yield f"example_shapes: layout {layout!r} of {list(shape)}; accepted: {', '.join(LAYOUTS)}"
         if layout != "flat" and len(shape) != len(layout):
             yield f"example_shapes: {list(shape)} cannot be {layout}"
-        channels = dict(zip(layout, shape, strict=False)).get("C", 1)
-        if layout != "flat" and channels not in CHANNELS:
-            yield f"example_shapes: {list(shape)} has {channels} channels; accepted: 1 (grey) or 3 (RGB)"
+
+
+def _image_faults(interface: ModelInterface) -> Iterator[str]:
+    """All layouts but flat mean pictures, and one picture."""
+    images = [example for example in interface.accepted_shapes if example.layout != "flat"]
+    sizes = {
+        tuple(sorted({"C": 1, **dict(zip(layout, shape, strict=True))}.items())) for shape, layout in images
+    }
+    if len(sizes) > 1:
+        told = ", ".join(f"{list(shape)} as {layout}" for shape, layout in images)
+        yield f"example_shapes describe different images: {told}"
+    channels = max((dict(size)["C"] for size in sizes), default=1)
+    if channels not in CHANNELS:
+        yield f"example_shapes: images have {channels} channels; accepted: 1 (grey) or 3 (RGB)"
+    # Rows of several channels could be in either order, and a wrong guess would go unnoticed.
+    if channels > 1 and interface.input_shape not in [example.shape for example in images]:
+        yield f"example_shapes must say whether the input's own {list(interface.input_shape)} is CHW or HWC"
 
 
 def _answer_faults(interface: ModelInterface) -> Iterator[str]:
@@ -106,12 +162,17 @@ def _answer_faults(interface: ModelInterface) -> Iterator[str]:
 
 
 def _recipe_faults(definition: ModelDefinition) -> Iterator[str]:
-    if not definition.recipes:
+    recipes: Any = definition.recipes
+    if not isinstance(recipes, Mapping) or not all(isinstance(one, Recipe) for one in recipes.values()):
+        yield f"recipes {recipes!r}; accepted: a Recipe by the name of each data set"
+    if not recipes:
         yield "recipes is empty; a build needs at least one"
-    for name, recipe in definition.recipes.items():
+    for name, recipe in recipes.items():
         for field in ("epochs", "batch_size", "patience"):
             value = getattr(recipe, field)
-            if value is not None and value < 1:
-                yield f"recipes[{name!r}].{field} {value}; accepted: at least 1"
-        if not (math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0):
-            yield f"recipes[{name!r}].learning_rate {recipe.learning_rate}; accepted: above 0"
+            may_miss = field == "patience" and value is None
+            if not may_miss and (not isinstance(value, int) or value < 1):
+                yield f"recipes[{name!r}].{field} {value}; accepted: whole numbers from 1"
+        rate = recipe.learning_rate
+        if not isinstance(rate, int | float) or not math.isfinite(rate) or rate <= 0:
+            yield f"recipes[{name!r}].learning_rate {rate}; accepted: finite and above 0"

@@ -44,6 +44,8 @@ def prepare(definition: ModelDefinition, dataset: Dataset) -> tuple[Examples, Ex
 def _examples(
     definition: ModelDefinition, part: str, inputs: npt.NDArray[Any], targets: npt.NDArray[Any]
 ) -> Examples:
+    for field, array in ((f"{part}_inputs", inputs), (f"{part}_targets", targets)):
+        _check_array(definition, field, array)
     values = _checked_inputs(definition, f"{part}_inputs", inputs)
     if len(targets) != len(values):
         raise DatasetBroken(
@@ -51,6 +53,12 @@ def _examples(
         )
     check = _checked_classes if definition.task == "classification" else _checked_values
     return Examples(torch.from_numpy(values), torch.from_numpy(check(definition, f"{part}_targets", targets)))
+
+
+def _check_array(definition: ModelDefinition, field: str, array: Any) -> None:
+    if not isinstance(array, np.ndarray) or array.ndim < 1:
+        shown = "a single number" if isinstance(array, np.ndarray) else f"of class {type(array).__name__}"
+        raise DatasetBroken(f"{definition.name}: {field} is {shown}; accepted: a numpy array, examples first")
 
 
 def _checked_inputs(
@@ -64,7 +72,7 @@ def _checked_inputs(
     if len(inputs) == 0:
         raise DatasetBroken(f"{name} is empty; at least one example is needed")
     _check_shape(definition, name, inputs.shape[1:])
-    values = np.ascontiguousarray(to_values(inputs))
+    values = _for_torch(to_values(inputs))
     low = -math.inf if definition.minimum is None else definition.minimum
     high = math.inf if definition.maximum is None else definition.maximum
     smallest, largest = values.min(), values.max()
@@ -120,4 +128,9 @@ def _checked_values(
         )
     if not np.isfinite(targets).all():
         raise DatasetBroken(f"{name} has a value that is not finite")
-    return targets
+    return _for_torch(targets)
+
+
+def _for_torch(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The same numbers as torch takes them: in their order, and free to be written to."""
+    return np.require(values, requirements=["C", "W"])

@@ -54,6 +54,11 @@ def fit(
         settings = {**plan.start.settings, "version": plan.version}
         _restore(training, plan.start, progress)
     module = _run(plan, training, train, test, _Unfinished(plan, settings, progress))
+    if len(training.history) < plan.recipe.epochs:
+        ended = (
+            f"ended after epoch {len(training.history)}: no smaller loss for {plan.recipe.patience} epochs"
+        )
+        progress.step(ended)
     return Fitted(module, tuple(training.history), Checkpoint(module.state_dict(), settings))
 
 
@@ -122,9 +127,12 @@ class _Unfinished:
         if self._document is None:
             return
         path = self._write(self._document)
+        plan = self._plan
+        options = {"--output": plan.output, "--from-checkpoint": path, "--data-dir": plan.data_dir}
+        told = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+        device = "" if plan.device.type == "cpu" else f" --device {plan.device}"
         self._progress.step(
-            f"{self._plan.definition.name} was interrupted; to go on: seqserve build {self._plan.named} "
-            f"--output {self._plan.output} --from-checkpoint {path}"
+            f"{plan.definition.name} was interrupted; to go on: seqserve build {plan.named} {told}{device}"
         )
 
     def _write(self, document: bytes) -> Path:

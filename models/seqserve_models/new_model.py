@@ -6,7 +6,6 @@ import keyword
 import re
 from pathlib import Path
 
-from seqserve_models import example_model
 from seqserve_models.errors import FileExists, SettingInvalid, StoreUnwritable
 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -20,7 +19,7 @@ def write_new_model(name: str, folder: Path) -> Path:
     """
     if NAME_PATTERN.fullmatch(name) is None or keyword.iskeyword(name):
         raise SettingInvalid(f"name {name!r}", hint="small letters, digits and _, a letter first: my_model")
-    text = Path(example_model.__file__).read_text()
+    text = Path(__file__).with_name(f"{EXAMPLE_NAME}.py").read_text()
     text = text.replace(EXAMPLE_NAME, name).replace(EXAMPLE_NAME.upper(), name.upper())
     path = folder / f"{name}.py"
     try:

@@ -28,12 +28,12 @@ def initialise(definition: ModelDefinition, seed: int) -> nn.Sequential:
         return definition.build()
 
 
-def logits_of(module: nn.Sequential) -> nn.Sequential:
+def logits_of(module: nn.Sequential, name: str = "the model") -> nn.Sequential:
     """The same layers without the softmax. Raises ModelInvalid where the last one is none."""
     if not len(module) or not isinstance(module[-1], nn.Softmax):
         ends = f"ends in {module[-1]}" if len(module) else "is empty"
         raise ModelInvalid(
-            f"a classifier must end in nn.Softmax, this one {ends}",
+            f"a classifier must end in nn.Softmax, {name} {ends}",
             hint="append nn.Softmax(dim=1); what values it should give instead is a regression",
         )
     return cast("nn.Sequential", module[:-1])
@@ -59,7 +59,7 @@ class Training:
         self.history: list[EpochReport] = []
         self._definition, self._recipe, self._device = definition, recipe, device
         is_classifier = definition.task == "classification"
-        self._trained = logits_of(self.module) if is_classifier else self.module
+        self._trained = logits_of(self.module, definition.name) if is_classifier else self.module
         self._loss = definition.loss or (functional.cross_entropy if is_classifier else functional.mse_loss)
         self._is_classifier = is_classifier
         self._seed = seed

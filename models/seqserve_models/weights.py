@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from seqserve_models.checkpoint import is_state_dict
 from seqserve_models.errors import WeightsUnusable
 from seqserve_models.export import load
 from seqserve_models.source import first_line
@@ -27,9 +28,10 @@ def read_torchscript(path: Path) -> tuple[bytes, torch.jit.ScriptModule]:
         )
     try:
         module = load(content)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, torch.jit.Error) as error:
         raise WeightsUnusable(f"{path} cannot be loaded: {first_line(error)}") from error
-    if module.training:
+    # A frozen module has no such attribute: it is in evaluation mode for good.
+    if any(getattr(part, "training", False) for part in module.modules()):
         raise WeightsUnusable(
             f"{path} was saved for training, where layers such as Dropout answer by chance",
             hint="call .eval() on the module before torch.jit.script",
@@ -45,17 +47,20 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
             f"{path} holds TorchScript, which needs no definition", hint="describe it by --signature FILE"
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():  # torch also warns of what it refuses
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reads with its own unpickler, which raises what it likes
         raise WeightsUnusable(
             f"{path} holds no state_dict",
             hint="a whole module would run code when it is read: torch.save(module.state_dict(), path)",
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(one, Tensor) for one in content.values()):
+    if not is_state_dict(content):
         raise WeightsUnusable(f"{path} holds a {type(content).__name__}, not tensors by name")
-    return content
+    weights: Mapping[str, Tensor] = content
+    return weights
 
 
 def _read(path: Path) -> bytes:
@@ -66,7 +71,8 @@ def _read(path: Path) -> bytes:
 
 
 def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as saved:
+            return any(CODE in name for name in saved.namelist())
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as saved:
-        return any(CODE in name for name in saved.namelist())

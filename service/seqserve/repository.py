@@ -27,6 +27,7 @@ from seqserve.errors import (
     VersionNotFound,
 )
 from seqserve.golden import check_golden
+from seqserve.lease import Lease
 from seqserve.signature import Signature
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class ModelVersion:
 
     signature, archive_sha256: empty where the archive cannot be read.
     reason: the stable reason of a FAILED version; the words are in the log.
+    lease: keeps the archive from being pruned, for as long as the version is loaded.
     """
 
     name: str
@@ -62,6 +64,12 @@ class ModelVersion:
     reason: str = ""
     model: LoadedModel | None = None
     ready: ReadyVersion | None = None
+    lease: Lease | None = None
+
+    def end_lease(self) -> None:
+        """The archive may go, as far as this version is concerned."""
+        if self.lease is not None:
+            self.lease.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,7 @@ class Repository:
         for version in self.versions():
             if version.model is not None:
                 await version.model.unload()
+            version.end_lease()
 
     def _find(self, name: str, version: str) -> ModelVersion:
         versions = self._versions.get(name)
@@ -169,10 +178,13 @@ class Repository:
         return versions[max(ready or versions, key=_number)]
 
     async def _load(self, path: Path, engine: Engine) -> None:
-        entry = ModelVersion(*_claimed_by(path))
+        lease = Lease(path)
+        entry = ModelVersion(*_claimed_by(path), lease=lease)
         try:
             archive = await asyncio.to_thread(read_archive, path)
-            entry = ModelVersion(archive.name, archive.version, archive.signature, archive.sha256)
+            entry = ModelVersion(
+                archive.name, archive.version, archive.signature, archive.sha256, lease=lease
+            )
             self._refuse_twin(entry)
             await self._add(entry)
             await self._bring_up(entry, archive, engine)
@@ -203,6 +215,7 @@ class Repository:
 
     async def _fail(self, entry: ModelVersion, reason: str) -> None:
         """Keep a version as FAILED, so that clients and operators see it; one that is there stays."""
+        entry.end_lease()
         if self._versions.get(entry.name, {}).get(entry.version, entry) is not entry:
             return
         entry.state, entry.reason, entry.ready = ModelState.FAILED, reason, None

@@ -195,7 +195,7 @@ def test_a_loss_that_is_no_number_is_an_error(definition: ModelDefinition, recip
 
 @pytest.mark.parametrize(
     ("module", "says"),
-    [(nn.Sequential(nn.Linear(2, 2)), "this one ends in Linear"), (nn.Sequential(), "this one is empty")],
+    [(nn.Sequential(nn.Linear(2, 2)), "the model ends in Linear"), (nn.Sequential(), "the model is empty")],
 )
 def test_a_classifier_without_softmax_is_refused(module: nn.Sequential, says: str) -> None:
     with pytest.raises(ModelInvalid, match=r"must end in nn\.Softmax, " + says):

@@ -28,6 +28,7 @@ EXAMPLES = {
     "predict": "seqserve predict seven.png",
     "models": "seqserve models --address 127.0.0.1:8001",
     "health": "seqserve health model/digit_mlp",
+    "store": "seqserve store prune --keep 3",
     "inspect": "seqserve inspect model-store/digit_mlp-1.mar",
 }
 AFTER_HELP = """

@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "Ask a running gateway what is in a picture.",
     "models": "List the models of a running gateway.",
     "health": "Ask whether a gateway, or one model of it, is ready.",
+    "store": "List, verify or prune the archives of a model store.",
     "inspect": "Verify an archive and print its signature.",
 }
 

@@ -25,4 +25,6 @@ def command(*, name: str) -> None:
         path = write_new_model(name, Path())
     target = f"{path}:{name.upper()}"
     click.echo(f"wrote {path}; to go on:")
-    click.echo(f"  seqserve build {target}\n  seqserve serve")
+    click.echo(
+        f"  seqserve build {target}\n  seqserve serve\nits layers: seqserve check {target} --input-shape 4"
+    )
