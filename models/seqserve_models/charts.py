@@ -1,12 +1,15 @@
-"""Charts of a report as SVG text: no files, no display, and equal figures give equal text."""
+"""Charts of a report as SVG elements: no files, no display, and equal figures give equal text."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seqserve_models.dataset import Values
 from seqserve_models.progress import EpochReport
@@ -14,17 +17,16 @@ from seqserve_models.progress import EpochReport
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Replaced by the page's own colour of text, so that a chart is legible on light and on dark ground.
-INK = "#010203"
-# Blue and orange of Okabe and Ito's palette, which colour-blind readers tell apart.
-TRAINING, HELD_OUT = "#0072b2", "#e69f00"
-PANEL_INCHES = (4.2, 2.9)
+# Colours that nobody draws with: the page's own take their place, which suit light and dark ground.
+INK, FIRST, SECOND = "#010203", "#010204", "#010205"
+PAGE_COLOURS = {INK: "currentColor", FIRST: "var(--first)", SECOND: "var(--second)"}
+INCHES = (4.6, 2.9)
 MAX_POINTS = 500
-BINS = 30
+MAX_BINS = 40
+LOG_FROM = 10  # where the largest loss is so many times the smallest, a linear axis hides the end
 STYLE: Any = {  # matplotlib lists every key as a literal of its own
     "svg.fonttype": "none",  # text stays text, in the page's font
-    "svg.hashsalt": "seqserve",
-    "font.size": 9,
+    "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -32,63 +34,128 @@ STYLE: Any = {  # matplotlib lists every key as a literal of its own
     "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.12,
+    "grid.linewidth": 0.6,
     "legend.frameon": False,
 }
+NO_METADATA: Any = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def curves(history: Sequence[EpochReport]) -> str:
+@dataclass(frozen=True)
+class Chart:
+    """svg: an element for an HTML page. says: what it shows, for a caption and for who cannot see it."""
+
+    svg: str
+    says: str
+
+
+def curves(history: Sequence[EpochReport]) -> tuple[Chart, ...]:
     """Loss over epochs, and the accuracy where there is one, of training and of what was held out."""
-    losses = [(report.loss, report.test_loss) for report in history]
-    rights = [(one.accuracy, one.test_accuracy) for one in history if one.accuracy is not None]
+    epochs = [report.epoch for report in history]
+    losses = np.array([(report.loss, report.test_loss) for report in history], np.float64)
+    shares = [(report.accuracy, report.test_accuracy) for report in history]
+    scale = "log" if 0 < LOG_FROM * losses.min() <= losses.max() else "linear"
+    loss = Chart(_lines("loss", epochs, losses, scale), _last("Loss", losses, "{:.4g}"))
+    if any(share is None for pair in shares for share in pair):
+        return (loss,)
+    rights = 100 * np.array(shares, np.float64)
+    name = "right answers, %"
+    return loss, Chart(_lines(name, epochs, rights, "linear"), _last("Right answers", rights, "{:.2f}%"))
 
-    def draw(panels: list[Axes]) -> None:
-        _lines(panels[0], np.array(losses))
-        panels[0].set(xlabel="epoch", ylabel="loss", yscale="log" if np.min(losses) > 0 else "linear")
-        for accuracy in panels[1:]:
-            _lines(accuracy, 100 * np.array(rights, np.float64))
-            accuracy.set(xlabel="epoch", ylabel="right answers, %")
 
-    return _svg(draw, panels=2 if rights else 1)
-
-
-def values(wanted: Values, came: Values) -> str:
+def values(wanted: Values, came: Values) -> tuple[Chart, ...]:
     """Predicted against wanted values, any shape, and how the errors are distributed."""
-    errors = (came - wanted).ravel()
-    # Errors that are all alike still need a bin of some width.
-    margin = max(float(np.ptp(errors)), 1e-3 * float(np.abs(wanted).max()), 1e-9) / BINS
-    picked = np.linspace(0, wanted.size - 1, min(MAX_POINTS, wanted.size), dtype=np.int64)
-    x, y = wanted.ravel()[picked], came.ravel()[picked]
+    # FP32 would overflow where values of opposite sign are near its limit.
+    x, y = wanted.ravel().astype(np.float64), came.ravel().astype(np.float64)
+    picked = np.linspace(0, x.size - 1, min(MAX_POINTS, x.size), dtype=np.int64)
+    shown = f"{len(picked):,} of {x.size:,} values" if len(picked) < x.size else f"{x.size:,} values"
+    errors = y - x
+    return (
+        Chart(
+            _scatter(x[picked], y[picked]),
+            f"Predicted against wanted, {shown}. On the line the two are equal.",
+        ),
+        Chart(
+            _histogram(errors, float(np.abs(x).max())),
+            f"Errors: their mean is {errors.mean():.3g}, their standard deviation {errors.std():.3g}.",
+        ),
+    )
 
-    def draw(panels: list[Axes]) -> None:
-        diagonal = [min(x.min(), y.min()), max(x.max(), y.max())]
-        panels[0].plot(diagonal, diagonal, color=INK, linewidth=0.8, alpha=0.5)
-        panels[0].scatter(x, y, s=10, color=TRAINING, alpha=0.7)
-        panels[0].set(xlabel="wanted", ylabel="predicted")
-        ends = (float(errors.min()) - margin, float(errors.max()) + margin)
-        panels[1].hist(errors, bins=BINS, range=ends, color=TRAINING)
-        panels[1].set(xlabel="predicted - wanted", ylabel="examples")
 
-    return _svg(draw, panels=2)
-
-
-def _lines(axes: Axes, pairs: np.ndarray) -> None:
+def _lines(name: str, epochs: list[int], pairs: npt.NDArray[np.float64], scale: str) -> str:
     """Two lines, pairs [epochs, 2]; a single epoch shows as points."""
-    epochs = np.arange(1, len(pairs) + 1)
-    marker = "o" if len(pairs) == 1 else ""
-    axes.plot(epochs, pairs[:, 0], color=TRAINING, marker=marker, label="training")
-    axes.plot(epochs, pairs[:, 1], color=HELD_OUT, marker=marker, linestyle="--", label="held out")
-    axes.locator_params("x", integer=True)
-    axes.legend()
+
+    def draw(axes: Axes) -> None:
+        marker = "o" if len(pairs) == 1 else ""
+        axes.plot(epochs, pairs[:, 0], color=FIRST, marker=marker, label="training")
+        axes.plot(epochs, pairs[:, 1], color=SECOND, marker=marker, linestyle="--", label="held out")
+        axes.set(xlabel="epoch", ylabel=name, yscale=scale)
+        if len(pairs) == 1:
+            axes.set_xticks(epochs)  # a range of no width would be divided into fractions
+        else:
+            axes.locator_params("x", integer=True)
+        axes.legend()
+
+    return _svg(name, draw)
 
 
-def _svg(draw: Callable[[list[Axes]], None], *, panels: int) -> str:
+def _last(what: str, pairs: npt.NDArray[np.float64], form: str) -> str:
+    training, held_out = (form.format(figure) for figure in pairs[-1])
+    return f"{what}. After the last epoch: {training} in training, {held_out} held out."
+
+
+def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> str:
+    def draw(axes: Axes) -> None:
+        diagonal = [min(x.min(), y.min()), max(x.max(), y.max())]
+        axes.plot(diagonal, diagonal, color=INK, linewidth=0.8, alpha=0.5)
+        axes.scatter(x, y, s=12, color=FIRST, alpha=0.7, linewidths=0)
+        axes.set(xlabel="wanted", ylabel="predicted")
+
+    return _svg("values", draw)
+
+
+def _histogram(errors: npt.NDArray[np.float64], largest_wanted: float) -> str:
+    bins = min(MAX_BINS, 2 * round(errors.size ** (1 / 3)) + 1)
+    # Errors that are all alike still need bins that floating point can tell apart.
+    scale = max(largest_wanted, float(np.abs(errors).max()), 1e-9)
+    margin = max(float(np.ptp(errors)), 1e-3 * scale) / bins
+    ends = (float(errors.min()) - margin, float(errors.max()) + margin)
+
+    def draw(axes: Axes) -> None:
+        axes.hist(errors, bins=bins, range=ends, color=FIRST, rwidth=0.94)
+        if ends[0] < 0 < ends[1]:
+            axes.axvline(0, color=INK, linewidth=0.8, alpha=0.5)
+        axes.set(xlabel="predicted \N{MINUS SIGN} wanted", ylabel="count")
+        axes.locator_params("y", integer=True)
+        axes.locator_params("x", nbins=6)  # long figures would run into each other
+
+    return _svg("errors", draw)
+
+
+def _svg(name: str, draw: Callable[[Axes], None]) -> str:
+    """`name` sets its ids apart from those of the page's other charts."""
     import matplotlib as mpl  # noqa: PLC0415 - takes a second, and many commands do without
     from matplotlib.figure import Figure  # noqa: PLC0415 - pyplot would change global state
 
     target = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PANEL_INCHES[0] * panels, PANEL_INCHES[1]), layout="constrained")
-        draw([figure.add_subplot(1, panels, number + 1) for number in range(panels)])
-        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
-    text = target.getvalue()
-    return text[text.index("<svg") :].replace(INK, "currentColor")
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a style of the user's own would change the bytes
+        mpl.rcParams.update({**STYLE, "svg.hashsalt": name})
+        figure = Figure(figsize=INCHES, layout="constrained")
+        draw(figure.add_subplot())
+        figure.savefig(target, format="svg", transparent=True, metadata=NO_METADATA)
+    return _for_page(target.getvalue())
+
+
+def _for_page(document: str) -> str:
+    """The element alone; HTML needs no namespaces, and an id may be there only once in a page."""
+    text = document[document.index("<svg") :].replace("xlink:href", "href")
+    used = set(re.findall(r"#([\w-]+)[\")]", text))
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"|<style.*?</style>', "", text, flags=re.DOTALL)
+    text = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
+    for drawn, shown in PAGE_COLOURS.items():
+        text = text.replace(drawn, shown)
+    return text

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from seqserve_models.errors import CheckpointUnusable
 from seqserve_models.members import without_chance
@@ -111,6 +112,8 @@ def load_weights(module: nn.Module, state_dict: Mapping[str, Tensor], origin: st
             raise CheckpointUnusable(f"{origin} lacks {name!r}", hint=_keys(state_dict))
         if name not in own:
             raise CheckpointUnusable(f"{origin} has {name!r}, which the module lacks", hint=_keys(own))
+        if is_lazy(own[name]):  # takes the shape of what it is given
+            continue
         came, wanted = list(state_dict[name].shape), list(own[name].shape)
         if came != wanted:
             raise CheckpointUnusable(f"{origin}: {name!r} has shape {came}, the module's has {wanted}")

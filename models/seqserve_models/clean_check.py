@@ -26,7 +26,7 @@ def load_clean(archives: Sequence[bytes], sources: Iterable[Source | None] = ())
         for name, archive in zip(names, archives, strict=True):
             Path(scratch, name).write_bytes(archive)
         try:
-            run_fresh(["-I", clean_load.__file__, hidden, *names], folder=Path(scratch))
+            run_fresh([clean_load.__file__, hidden, *names], folder=Path(scratch))
         except StepFailed as error:
             raise ExportFailed(
                 f"an archive does not load without the code it was made of: {error}"

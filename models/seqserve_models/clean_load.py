@@ -1,6 +1,6 @@
 """Loads archives where neither the build side nor the models' own code can be imported, as a server does.
 
-Run as a program in an isolated interpreter: `python -I clean_load.py HIDDEN,MODULES ARCHIVE...`. It needs
+Run as a program in an interpreter of its own: `python -P clean_load.py HIDDEN,MODULES ARCHIVE...`. It needs
 numpy and torch alone, and says nothing unless something is wrong.
 """
 
@@ -48,6 +48,8 @@ def check(path: str) -> None:
         inputs, expected = golden["inputs"], golden["outputs"]
     with torch.inference_mode():
         came = module(torch.from_numpy(inputs)).numpy()
+    if came.shape != expected.shape:
+        raise ValueError(f"{signature['name']}: answers {list(came.shape)}, not {list(expected.shape)}")
     tolerance = signature["tolerance"]["cpu"]
     if not np.allclose(came, expected, rtol=tolerance["relative"], atol=tolerance["absolute"]):
         raise ValueError(f"{signature['name']}: differs by up to {np.abs(came - expected).max():.3g}")

@@ -89,7 +89,7 @@ def _kind_faults(interface: ModelInterface) -> Iterator[str]:
             yield f"{field} {getattr(interface, field)!r}; accepted: a text"
     for field in ("input_shape", "output_shape"):
         if not _is_shape(getattr(interface, field)):
-            yield f"{field} {getattr(interface, field)!r}; accepted: a tuple of whole numbers, such as (28, 28)"
+            yield f"{field} {getattr(interface, field)!r}; accepted: a tuple of sizes, such as (28, 28)"
     examples: Any = interface.example_shapes
     if not isinstance(examples, tuple) or not all(map(_is_example_shape, examples)):
         yield f"example_shapes {examples!r}; accepted: a tuple of ExampleShape, each of a shape and a layout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ BATCH = -1
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class _Tensor(_Strict):
@@ -73,16 +74,27 @@ class InterfaceFile(_Strict):
 def read_interface(path: Path) -> InterfaceFile:
     """A signature from its JSON file. Raises SignatureUnusable, which names the first wrong field."""
     try:
-        read = InterfaceFile.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        read = InterfaceFile.model_validate_json(content)
     except OSError as error:
         raise SignatureUnusable(f"{path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the document"
         raise SignatureUnusable(f"{path}: {field}: {first['msg']}") from error
+    _check_numbers(path, content)
     for field, tensor in (("input", read.input), ("output", read.output)):
         if tensor.shape[:1] != [BATCH]:
             raise SignatureUnusable(
                 f"{path}: {field}.shape is {tensor.shape}; accepted: {BATCH} for the batch, then the sizes"
             )
     return read
+
+
+def _check_numbers(path: Path, content: bytes) -> None:
+    """JSON has no NaN and no Infinity, but its readers know them. Raises SignatureUnusable."""
+
+    def refuse(constant: str) -> None:
+        raise SignatureUnusable(f"{path}: {constant} is no number of JSON; leave a bound out, or write null")
+
+    json.loads(content, parse_constant=refuse)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +99,7 @@ def package_weights(file: Path, target: Target, settings: PackageSettings) -> Pa
         load_weights(module, state_dict, str(file))
         inputs = _examples(definition, settings)
         outputs = _answers(definition, module.eval(), inputs)
-        facts = {"packaged_from": "state_dict", "weights_sha256": weights_sha256(state_dict)}
+        facts = {"packaged_from": "state_dict", "weights_sha256": weights_sha256(module.state_dict())}
         checkpoint = Checkpoint(module.state_dict(), {"name": definition.name, **facts})
         script = export(module, definition.name, source)
         proven = _ToPack(definition, script, inputs, outputs, facts)
@@ -108,34 +111,58 @@ def _examples(interface: ModelInterface, settings: PackageSettings) -> Values:
     if settings.examples is not None:
         return _read_examples(interface, settings.examples)
     generator, shape = np.random.default_rng(0), (MADE_UP_EXAMPLES, *interface.input_shape)
-    if interface.minimum is None or interface.maximum is None:
-        low = -np.inf if interface.minimum is None else interface.minimum
-        high = np.inf if interface.maximum is None else interface.maximum
-        return generator.standard_normal(shape, np.float32).clip(low, high)
-    return generator.uniform(interface.minimum, interface.maximum, shape).astype(np.float32)
+    low, high = interface.minimum, interface.maximum
+    if low is not None and high is not None:
+        return generator.uniform(low, high, shape).astype(np.float32)
+    made_up = generator.standard_normal(shape, np.float32)
+    if low is not None:
+        return np.float32(low) + np.abs(made_up)
+    return made_up if high is None else np.float32(high) - np.abs(made_up)
 
 
 def _read_examples(interface: ModelInterface, path: Path) -> Values:
     try:
-        inputs = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        inputs = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except OSError as error:
+        raise WeightsUnusable(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsUnusable(f"{path} is no .npy file: {first_line(error)}") from error
-    wanted = ["n", *interface.input_shape]
-    if not isinstance(inputs, np.ndarray) or inputs.dtype != np.float32 or not len(inputs.shape):
-        raise WeightsUnusable(f"{path}: accepted is one float32 array of shape {wanted}")
-    if len(inputs) < 1 or inputs.shape[1:] != interface.input_shape or not np.isfinite(inputs).all():
-        raise WeightsUnusable(f"{path} has shape {list(inputs.shape)}; accepted: finite {wanted}, n from 1")
-    return inputs
+    wanted = f"float32 [{', '.join(['n', *map(str, interface.input_shape)])}], n from 1"
+    if not isinstance(inputs, np.ndarray):
+        raise WeightsUnusable(f"{path} is no .npy file of one array; accepted: {wanted}")
+    if inputs.dtype != np.float32 or inputs.shape[1:] != interface.input_shape or not inputs.size:
+        raise WeightsUnusable(f"{path} is {inputs.dtype} {list(inputs.shape)}; accepted: {wanted}")
+    low = -math.inf if interface.minimum is None else interface.minimum
+    high = math.inf if interface.maximum is None else interface.maximum
+    if not np.isfinite(inputs).all() or inputs.min() < low or inputs.max() > high:
+        raise WeightsUnusable(
+            f"{path} runs from {inputs.min():g} to {inputs.max():g}; accepted: finite, "
+            f"from {low:g} to {high:g}"
+        )
+    return np.ascontiguousarray(inputs)
 
 
 def _answers(interface: ModelInterface, module: torch.nn.Module, inputs: Values) -> Values:
+    """What the module gives: FP32, one row for each example. Raises ModelInvalid."""
     try:
-        return infer(module, inputs, batch_size=interface.max_batch_size)
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        shape = list(interface.input_shape)
+        outputs = infer(module, inputs, batch_size=interface.max_batch_size)
+    except Exception as error:  # the layers are somebody else's
         raise ModelInvalid(
-            f"{interface.name}: the module does not take examples of shape {shape}: {first_line(error)}"
+            f"{interface.name}: the module gives no tensor for examples of shape "
+            f"{list(interface.input_shape)}: {_reason(error)}"
         ) from error
+    if outputs.dtype != np.float32 or outputs.shape != (len(inputs), *interface.output_shape):
+        raise ModelInvalid(
+            f"{interface.name}: for {len(inputs)} examples the module gives {outputs.dtype} "
+            f"{list(outputs.shape)}, not float32 {[len(inputs), *interface.output_shape]}"
+        )
+    return np.ascontiguousarray(outputs)
+
+
+def _reason(error: Exception) -> str:
+    """TorchScript tells where it happened first, and what in its last line."""
+    is_traceback = "TorchScript interpreter" in first_line(error)
+    return str(error).strip().splitlines()[-1] if is_traceback else first_line(error)
 
 
 def _publish(

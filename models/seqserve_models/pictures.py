@@ -11,18 +11,19 @@ from PIL import Image
 from seqserve_models.dataset import Values
 from seqserve_models.definition import ModelInterface
 
-SHAPES = {"HW": ("H", "W"), "CHW": ("C", "H", "W"), "HWC": ("H", "W", "C")}
+GREY, COLOURS = 1, 3
 
 
 def picture_of(interface: ModelInterface, example: Values) -> str | None:
     """A data URI of one example, FP32 in any shape that the model accepts; None where it is no picture."""
     pixels = _pixels(interface, example)
-    if pixels is None:
+    if pixels is None or pixels.shape[2] not in (GREY, COLOURS):  # no screen has other channels
         return None
-    low = 0.0 if interface.minimum is None else interface.minimum
+    low = float(example.min()) if interface.minimum is None else interface.minimum
     high = float(example.max()) if interface.maximum is None else interface.maximum
     scaled = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
-    image = Image.fromarray(np.rint(scaled * 255).astype(np.uint8).squeeze())
+    levels = np.rint(scaled * 255).astype(np.uint8)
+    image = Image.fromarray(levels if levels.shape[2] == COLOURS else levels[:, :, 0])
     target = io.BytesIO()
     image.save(target, "PNG")
     return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}"

@@ -21,7 +21,10 @@ from seqserve_models.shapes import LayerRow
 TEMPLATE = "report.html.jinja"
 WORST = 12
 MAX_CLASSES_SHOWN = 25
+MAX_LABELS_SHOWN = 100
 NUMBERS_SHOWN = 6
+SHORT_LABEL = 4
+ROUNDS_TO_NONE, ROUNDS_TO_ALL = 0.0005, 0.9995
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,23 +53,49 @@ class ReportFacts:
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """Counts of answers, a row for each true class; `left_out` classes are not shown."""
+class ConfusionRow:
+    """How the examples of one true class were answered.
 
-    labels: Sequence[str]
-    rows: Sequence[Sequence[int]]
+    counts: of the classes shown. elsewhere: answers that are none of them. right: a share, as shown.
+    """
+
+    label: str
+    counts: Sequence[int]
+    elsewhere: int
+    right: str
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of answers, a row for each true class; `left_out` classes are not shown.
+
+    wrong: answers, of all classes. most_wrong: the largest count off the diagonal.
+    """
+
+    rows: Sequence[ConfusionRow]
+    wrong: int
     most_wrong: int
     left_out: int
+
+    @property
+    def has_long_labels(self) -> bool:
+        """Whether a label is wider than its column of counts."""
+        return any(len(row.label) > SHORT_LABEL for row in self.rows)
 
 
 @dataclass(frozen=True)
 class WorstExample:
-    """An example that the model answered badly; texts as they are shown. picture: a data URI, or empty."""
+    """An example that the model answered badly; texts as they are shown.
+
+    picture: a data URI, or empty. error: of a regression. is_wrong: never of a regression.
+    """
 
     picture: str
     wanted: str
     came: str
     values: str
+    error: str = ""
+    is_wrong: bool = False
 
 
 def render_report(facts: ReportFacts) -> bytes:
@@ -82,11 +111,14 @@ def render_report(facts: ReportFacts) -> bytes:
     page = environment.get_template(TEMPLATE).render(
         facts=facts,
         definition=facts.definition,
-        curves=charts.curves(facts.history) if facts.history else "",
-        value_chart="" if is_classifier else charts.values(facts.test_targets, facts.test_outputs),
+        curves=charts.curves(facts.history) if facts.history else (),
+        value_charts=() if is_classifier else charts.values(facts.test_targets, facts.test_outputs),
         confusion=confusion_of(facts),
         worst=worst_classified(facts) if is_classifier else largest_errors(facts),
         parameters=sum(row.parameters for row in facts.layers),
+        max_labels=MAX_LABELS_SHOWN,
+        times=[(step, f"{seconds:.2f} s") for step, seconds in facts.seconds.items()],
+        sizes=[(what, f"{count:,} bytes") for what, count in facts.sizes.items()],
     )
     return page.encode()
 
@@ -100,8 +132,8 @@ def confusion_of(facts: ReportFacts) -> Confusion | None:
     errors = wrong.sum(axis=0) + wrong.sum(axis=1)
     shown = np.sort(np.argsort(-errors, kind="stable")[:MAX_CLASSES_SHOWN])
     return Confusion(
-        labels=[label_of(facts.definition, int(number)) for number in shown],
-        rows=counts[np.ix_(shown, shown)].tolist(),
+        rows=[_confusion_row(facts.definition, int(number), counts[number], shown) for number in shown],
+        wrong=int(wrong.sum()),
         most_wrong=int(wrong.max()),
         left_out=len(counts) - len(shown),
     )
@@ -109,36 +141,39 @@ def confusion_of(facts: ReportFacts) -> Confusion | None:
 
 def worst_classified(facts: ReportFacts) -> list[WorstExample]:
     """Those whose true class got the smallest probability."""
-    outputs, classes = facts.test_outputs, facts.test_targets
-    of_truth = outputs[np.arange(len(classes)), classes]  # [n]
-    return [
-        _example(
-            facts,
-            index,
-            wanted=f"{label_of(facts.definition, int(classes[index]))} ({of_truth[index]:.1%})",
-            came=f"{label_of(facts.definition, int(outputs[index].argmax()))} ({outputs[index].max():.1%})",
-        )
-        for index in np.argsort(of_truth, kind="stable")[:WORST]
-    ]
+    of_truth = facts.test_outputs[np.arange(len(facts.test_targets)), facts.test_targets]  # [n]
+    return [_classified(facts, int(index)) for index in np.argsort(of_truth, kind="stable")[:WORST]]
 
 
 def largest_errors(facts: ReportFacts) -> list[WorstExample]:
     """Those of a regression that are furthest off."""
-    differences = np.abs(facts.test_outputs - facts.test_targets).reshape(len(facts.test_targets), -1)
+    # FP32 would overflow where values of opposite sign are near its limit.
+    differences = np.abs(facts.test_outputs.astype(np.float64) - facts.test_targets)
+    largest = differences.reshape(len(differences), -1).max(axis=1)  # [n]
     return [
-        _example(
-            facts,
-            index,
+        WorstExample(
+            picture=picture_of(facts.definition, facts.test_inputs[index]) or "",
             wanted=numbers(facts.test_targets[index]),
             came=numbers(facts.test_outputs[index]),
+            values=numbers(facts.test_inputs[index]),
+            error=f"{largest[index]:.4g}",
         )
-        for index in np.argsort(-differences.max(axis=1), kind="stable")[:WORST]
+        for index in np.argsort(-largest, kind="stable")[:WORST]
     ]
 
 
 def label_of(definition: ModelDefinition, number: int) -> str:
     """The class's name, or its number."""
     return definition.labels[number] if definition.labels else str(number)
+
+
+def share(probability: float) -> str:
+    """In percent; what is only nearly none or all does not look like it."""
+    if 0 < probability < ROUNDS_TO_NONE:
+        return "<0.1%"
+    if ROUNDS_TO_ALL <= probability < 1:
+        return ">99.9%"
+    return f"{probability:.1%}"
 
 
 def numbers(array: npt.NDArray[Any]) -> str:
@@ -148,6 +183,29 @@ def numbers(array: npt.NDArray[Any]) -> str:
     return ", ".join(f"{value:.4g}" for value in flat[:NUMBERS_SHOWN]) + rest
 
 
-def _example(facts: ReportFacts, index: int, *, wanted: str, came: str) -> WorstExample:
-    inputs = facts.test_inputs[index]
-    return WorstExample(picture_of(facts.definition, inputs) or "", wanted, came, numbers(inputs))
+def _confusion_row(
+    definition: ModelDefinition, number: int, counts: npt.NDArray[np.int64], shown: npt.NDArray[np.intp]
+) -> ConfusionRow:
+    examples, of_shown = int(counts.sum()), counts[shown]
+    return ConfusionRow(
+        label=label_of(definition, number),
+        counts=of_shown.tolist(),
+        elsewhere=examples - int(of_shown.sum()),
+        right=share(float(counts[number] / examples)) if examples else "",
+    )
+
+
+def _classified(facts: ReportFacts, index: int) -> WorstExample:
+    probabilities, truth = facts.test_outputs[index], int(facts.test_targets[index])
+    answer = int(probabilities.argmax())
+    wanted, came = (
+        f"{label_of(facts.definition, number)} ({share(float(probabilities[number]))})"
+        for number in (truth, answer)
+    )
+    return WorstExample(
+        picture=picture_of(facts.definition, facts.test_inputs[index]) or "",
+        wanted=wanted,
+        came=came,
+        values=numbers(facts.test_inputs[index]),
+        is_wrong=answer != truth,
+    )

@@ -33,8 +33,9 @@ class Source:
     @property
     def module_name(self) -> str:
         """What the imported module is called."""
-        # A prefix, so that a file called torch.py hides nothing.
-        return f"seqserve_target_{Path(self.place).stem}" if self.is_file else self.place
+        # A prefix, so that a file called torch.py hides nothing; a point would make it part of a package.
+        stem = Path(self.place).stem.replace(".", "_")
+        return f"seqserve_target_{stem}" if self.is_file else self.place
 
 
 def source_at(place: str) -> Source:

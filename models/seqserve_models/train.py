@@ -31,7 +31,7 @@ def initialise(definition: ModelDefinition, seed: int) -> nn.Sequential:
 def logits_of(module: nn.Sequential, name: str = "the model") -> nn.Sequential:
     """The same layers without the softmax. Raises ModelInvalid where the last one is none."""
     if not len(module) or not isinstance(module[-1], nn.Softmax):
-        ends = f"ends in {module[-1]}" if len(module) else "is empty"
+        ends = f"ends in {type(module[-1]).__name__}" if len(module) else "is empty"
         raise ModelInvalid(
             f"a classifier must end in nn.Softmax, {name} {ends}",
             hint="append nn.Softmax(dim=1); what values it should give instead is a regression",
