@@ -1,4 +1,4 @@
-"""Small random distortions of training images, so that a model learns digits and not positions."""
+"""Random distortions of training images, so that a model learns digits and not the way they were drawn."""
 
 from __future__ import annotations
 
@@ -9,38 +9,68 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+KNOTS = 4  # of the grid, in both directions, whose points a bend moves
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Largest distortion of each kind; every image gets its own, uniform between -largest and +largest.
+    """Takes grey images, FP32 [n, h, w] from 0 to 1 on any device, and gives distorted copies of them.
 
-    log_scale: 0.1 is a tenth larger or smaller. shear: sideways pixels for each pixel of height.
+    Every image gets its own distortion of each kind, uniform between -largest and +largest unless said
+    otherwise; black comes in from outside.
+
+    rotation_degrees. shift_pixels: in both directions. log_scale: 0.1 is a tenth larger or smaller.
+    log_aspect: 0.1 is a tenth wider or narrower, around widening. shear: sideways pixels for each pixel of
+    height, around slant, which is positive where the upper end leans to the right.
+    bend_pixels: standard deviation of smooth displacements.
+    level, log_gain: the contrast rises by a factor of 1 to exp(log_gain) around a grey level of 0.5 ± level,
+    which makes strokes thinner or thicker and their edges harder.
     """
 
-    rotation_degrees: float
-    log_scale: float
-    shift_pixels: float
-    shear: float
+    rotation_degrees: float = 0.0
+    shift_pixels: float = 0.0
+    log_scale: float = 0.0
+    log_aspect: float = 0.0
+    widening: float = 0.0
+    shear: float = 0.0
+    slant: float = 0.0
+    bend_pixels: float = 0.0
+    level: float = 0.0
+    log_gain: float = 0.0
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Distorted copies of images, FP32 [n, h, w]."""
-        return augment(images, self, generator)
+        """Distorted copies [n, h, w]; all chance comes from the generator, which is the CPU's."""
+        grid = self._grid(images, generator).to(images.device)  # [n, h, w, 2]
+        moved = functional.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)  # [n, h, w]
+        return self._redrawn(moved, generator) if self.log_gain else moved
 
+    def _grid(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Where each pixel comes from, [n, h, w, 2], in affine_grid's coordinates from -1 to 1."""
+        count, height, width = images.shape
+        maps = self._affine_maps(count, width, generator)  # [n, 2, 3]
+        grid = functional.affine_grid(maps, [count, 1, height, width], align_corners=False)
+        if not self.bend_pixels:
+            return grid
+        knots = torch.randn(count, 2, KNOTS, KNOTS, generator=generator) * (self.bend_pixels * 2 / width)
+        bends = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
+        return grid + bends.permute(0, 2, 3, 1)
 
-def augment(images: Tensor, largest: Augmentation, generator: torch.Generator) -> Tensor:
-    """Distorted copies of images, FP32 [n, h, w] on any device; black comes in from outside."""
-    transforms = _transforms(len(images), images.shape[-1], largest, generator)  # [n, 2, 3]
-    stacked = images.unsqueeze(1)  # [n, 1, h, w]
-    grid = functional.affine_grid(transforms.to(images.device), list(stacked.shape), align_corners=False)
-    return functional.grid_sample(stacked, grid, align_corners=False).squeeze(1)  # [n, h, w]
+    def _affine_maps(self, count: int, width: int, generator: torch.Generator) -> Tensor:
+        """One map an image from where a pixel goes to where it comes from, [n, 2, 3]."""
+        chance = torch.rand(6, count, generator=generator) * 2 - 1  # [6, n]
+        angle = chance[0] * math.radians(self.rotation_degrees)
+        scale = torch.exp(chance[1] * self.log_scale)
+        shift = chance[2:4] * self.shift_pixels * 2 / width
+        shear = chance[4] * self.shear + self.slant
+        aspect = torch.exp(chance[5] * self.log_aspect + self.widening)
+        cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+        across = (cosine + shear * sine) / aspect, (shear * cosine - sine) / aspect, shift[0]
+        down = sine, cosine, shift[1]
+        return torch.stack([torch.stack(across, 1), torch.stack(down, 1)], 1)
 
-
-def _transforms(count: int, width: int, largest: Augmentation, generator: torch.Generator) -> Tensor:
-    """One affine map an image, [n, 2, 3], in the coordinates of affine_grid, which run from -1 to 1."""
-    chance = torch.rand(5, count, generator=generator) * 2 - 1  # [5, n]
-    angle = chance[0] * math.radians(largest.rotation_degrees)
-    scale = torch.exp(chance[1] * largest.log_scale)
-    shift = chance[2:4] * largest.shift_pixels * 2 / width
-    cosine, sine, shear = torch.cos(angle) * scale, torch.sin(angle) * scale, chance[4] * largest.shear
-    rows = (torch.stack([cosine, shear - sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1))
-    return torch.stack(rows, 1)
+    def _redrawn(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """The same strokes, thinner or thicker."""
+        chance = torch.rand(2, len(images), 1, 1, generator=generator).to(images.device)  # [2, n, 1, 1]
+        level = 0.5 + (chance[0] * 2 - 1) * self.level
+        gain = torch.exp(chance[1] * self.log_gain)
+        return ((images - level) * gain + 0.5).clamp(0, 1)

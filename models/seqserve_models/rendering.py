@@ -12,8 +12,8 @@ INK_SIDE = 20  # MNIST's digits fill a box of 20x20
 MARGIN = (SIDE - INK_SIDE) // 2
 SOURCE_MAXIMUM = 16  # each source pixel counts the ink in a block of 4x4
 # Enlarged strokes are wide and grey; MNIST's are thin with a white core.
-CONTRAST = 1.6
-DARKEN = 0.3
+CONTRAST = 2.0
+DARKEN = 0.6
 
 
 def render(digits: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:

@@ -64,7 +64,7 @@ DIGIT_BOTTLENECK = digit_classifier(
     recipes={
         "digits": Recipe(
             load=load_digits,
-            epochs=20,
+            epochs=40,
             batch_size=64,
             learning_rate=5e-3,
             augmentation=OF_DIGITS,

@@ -41,9 +41,9 @@ DIGIT_MLP = digit_classifier(
     recipes={
         "digits": Recipe(
             load=load_digits,
-            epochs=60,
-            batch_size=64,
-            learning_rate=8e-3,
+            epochs=300,
+            batch_size=256,
+            learning_rate=2e-2,
             augmentation=OF_DIGITS,
         ),
         "mnist": Recipe(

@@ -35,8 +35,8 @@ DIGIT_NESTED = digit_classifier(
     recipes={
         "digits": Recipe(
             load=load_digits,
-            epochs=60,
-            batch_size=64,
+            epochs=200,
+            batch_size=128,
             learning_rate=5e-3,
             augmentation=OF_DIGITS,
         ),

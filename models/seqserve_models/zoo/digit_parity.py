@@ -37,8 +37,8 @@ DIGIT_PARITY = digit_classifier(
     recipes={
         "digits": Recipe(
             load=odd_or_even(load_digits),
-            epochs=30,
-            batch_size=64,
+            epochs=100,
+            batch_size=128,
             learning_rate=1e-2,
             augmentation=OF_DIGITS,
         ),
