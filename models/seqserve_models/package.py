@@ -76,13 +76,14 @@ def package_torchscript(file: Path, described: InterfaceFile, settings: PackageS
     Raises WeightsUnusable, ModelInvalid, ExportDiffers, SettingInvalid, VersionExists, StoreUnwritable.
     """
     interface = described.interface()
+    version = choose_version(settings.output, interface.name, settings.version)
     script, module = read_torchscript(file)
     inputs = _examples(interface, settings)
     with fixed_threads():
         outputs = _answers(interface, module, inputs)
         facts = {**described.training, "packaged_from": "TorchScript"}
         proven = _ToPack(interface, script, inputs, outputs, facts)
-        return _publish(proven, settings, None, {})
+        return _publish(proven, settings.output, version, None, {})
 
 
 def package_weights(file: Path, target: Target, settings: PackageSettings) -> Packaged:
@@ -92,6 +93,7 @@ def package_weights(file: Path, target: Target, settings: PackageSettings) -> Pa
     VersionExists, StoreUnwritable.
     """
     definition, source = target.definition, target.source
+    version = choose_version(settings.output, definition.name, settings.version)
     state_dict = read_state_dict(file)
     with searched(source.folders if source else ()), fixed_threads():
         check_definition(definition)
@@ -103,7 +105,7 @@ def package_weights(file: Path, target: Target, settings: PackageSettings) -> Pa
         checkpoint = Checkpoint(module.state_dict(), {"name": definition.name, **facts})
         script = export(module, definition.name, source)
         proven = _ToPack(definition, script, inputs, outputs, facts)
-        return _publish(proven, settings, source, {CHECKPOINT: checkpoint.document()})
+        return _publish(proven, settings.output, version, source, {CHECKPOINT: checkpoint.document()})
 
 
 def _examples(interface: ModelInterface, settings: PackageSettings) -> Values:
@@ -166,14 +168,13 @@ def _reason(error: Exception) -> str:
 
 
 def _publish(
-    model: _ToPack, settings: PackageSettings, source: Source | None, companions: Mapping[str, bytes]
+    model: _ToPack, store: Path, version: str, source: Source | None, companions: Mapping[str, bytes]
 ) -> Packaged:
     """Verify, pack, prove in a clean process, write."""
     max_delta = verify(model.script, model.interface, model.inputs, model.outputs)
-    version = choose_version(settings.output, model.interface.name, settings.version)
     archive = _pack(model, version)
     load_clean([archive], [source])
-    path = publish(archive, settings.output, model.interface.name, version, companions)
+    path = publish(archive, store, model.interface.name, version, companions)
     return Packaged(path, hashlib.sha256(archive).hexdigest(), max_delta)
 
 
