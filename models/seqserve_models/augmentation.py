@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class Augmentation:
         if not self.bend_pixels:
             return grid
         knots = torch.randn(count, 2, KNOTS, KNOTS, generator=generator) * (self.bend_pixels * 2 / width)
-        bends = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
+        bends = between_knots(height).T @ knots @ between_knots(width)  # [n, 2, h, w]
         return grid + bends.permute(0, 2, 3, 1)
 
     def _affine_maps(self, count: int, width: int, generator: torch.Generator) -> Tensor:
@@ -74,3 +75,13 @@ class Augmentation:
         level = 0.5 + (chance[0] * 2 - 1) * self.level
         gain = torch.exp(chance[1] * self.log_gain)
         return ((images - level) * gain + 0.5).clamp(0, 1)
+
+
+@functools.cache
+def between_knots(size: int) -> Tensor:
+    """Weights of the knots at each of `size` pixels along one axis, [KNOTS, size], bicubic."""
+    # Two products with these take a tenth of the time of interpolating every image.
+    one_each = torch.eye(KNOTS).reshape(1, KNOTS, 1, KNOTS)
+    return functional.interpolate(one_each, (1, size), mode="bicubic", align_corners=True).reshape(
+        KNOTS, size
+    )

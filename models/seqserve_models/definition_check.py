@@ -11,6 +11,7 @@ import torch
 
 from seqserve_models.definition import ExampleShape, ModelDefinition, ModelInterface, Recipe
 from seqserve_models.errors import LayerOpaque, ModelInvalid
+from seqserve_models.expectations import CONTAINERS, explain_container
 from seqserve_models.shapes import LayerRow, follow
 from seqserve_models.source import call
 from seqserve_models.train import initialise, logits_of
@@ -37,8 +38,10 @@ def check_definition(definition: ModelDefinition) -> tuple[LayerRow, ...]:
         raise ModelInvalid(f"{definition.name}: {fault}")
     module = call(f"{definition.name}: build", lambda: initialise(definition, seed=0))
     if not isinstance(module, torch.nn.Sequential):
+        kind = type(module).__name__
         raise ModelInvalid(
-            f"{definition.name}: build gives an object of class {type(module).__name__}, not an nn.Sequential"
+            f"{definition.name}: build gives an object of class {kind}, not an nn.Sequential",
+            hint=explain_container(module) if isinstance(module, CONTAINERS) else "",
         )
     if definition.task == "classification":
         logits_of(module, definition.name)

@@ -7,8 +7,9 @@ from dataclasses import fields
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from seqserve_models.augmentation import Augmentation
+from seqserve_models.augmentation import Augmentation, between_knots
 from seqserve_models.zoo.digits import OF_DIGITS, OF_MNIST
 
 MIDDLE = 13.5
@@ -110,3 +111,9 @@ def test_another_contrast_makes_strokes_thinner_and_thicker() -> None:
     inks = distorted(grey, Augmentation(level=0.3, log_gain=2)).mean((1, 2))
     assert inks.min() < 0.4
     assert inks.max() > 0.6
+
+
+def test_bends_are_those_of_a_bicubic_surface() -> None:
+    knots = torch.rand(3, 2, 4, 4)
+    expected = functional.interpolate(knots, (28, 20), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(between_knots(28).T @ knots @ between_knots(20), expected)

@@ -189,3 +189,13 @@ class Greedy(nn.Module):
 def test_layers_that_cannot_be_followed_are_no_fault(definition: ModelDefinition) -> None:
     opaque = replace(definition, build=lambda: nn.Sequential(Greedy(), nn.Linear(784, 10), nn.Softmax(dim=1)))
     assert check_definition(opaque) == ()
+
+
+@pytest.mark.parametrize("container", [nn.ModuleList([nn.Linear(784, 10)]), nn.ModuleDict({"h": nn.ReLU()})])
+def test_a_container_in_place_of_a_sequential_is_explained(
+    definition: ModelDefinition, container: nn.Module
+) -> None:
+    with pytest.raises(ModelInvalid, match=f"object of class {type(container).__name__}") as caught:
+        check_definition(replace(definition, build=lambda: container))  # type: ignore[arg-type, return-value]
+    assert "has no forward" in caught.value.hint
+    assert "write nn.Sequential(" in caught.value.hint
