@@ -27,7 +27,7 @@ from seqserve.errors import (
     VersionNotFound,
 )
 from seqserve.golden import check_golden
-from seqserve.lease import Lease
+from seqserve.lease import Lease, hold
 from seqserve.signature import Signature
 
 log = structlog.get_logger()
@@ -97,6 +97,7 @@ class Repository:
     is_initially_loaded: bool = False
     is_draining: bool = False
     _versions: dict[str, dict[str, ModelVersion]] = field(default_factory=dict)
+    _is_missing_lock_told: bool = False
 
     async def load_all(self, archives: Sequence[Path], engine: Engine) -> None:
         """Load each archive, one after the other; failures are kept as FAILED versions."""
@@ -178,7 +179,7 @@ class Repository:
         return versions[max(ready or versions, key=_number)]
 
     async def _load(self, path: Path, engine: Engine) -> None:
-        lease = Lease(path)
+        lease = await self._hold(path)
         entry = ModelVersion(*_claimed_by(path), lease=lease)
         try:
             archive = await asyncio.to_thread(read_archive, path)
@@ -194,6 +195,14 @@ class Repository:
         except Exception:
             log.exception("model refused", archive=path.name)
             await self._fail(entry, "INTERNAL")
+
+    async def _hold(self, path: Path) -> Lease:
+        """A lease where there can be one; an archive that cannot be locked is served all the same."""
+        lease = await asyncio.to_thread(hold, path)
+        if lease.fault and not self._is_missing_lock_told:
+            self._is_missing_lock_told = True  # it is the same for every archive of the store
+            log.warning("served without a lock: prune cannot see it", archive=path.name, reason=lease.fault)
+        return lease
 
     def _refuse_twin(self, entry: ModelVersion) -> None:
         if entry.version in self._versions.get(entry.name, {}):

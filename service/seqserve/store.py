@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from seqserve.archive import read_archive, scan_store
 from seqserve.errors import ArchiveInvalid
-from seqserve.lease import claim, is_served
+from seqserve.lease import SERVED, claim, is_held
 from seqserve.signature import Signature
 
 # What may lie beside an archive, by what follows `<name>-<version>`. The archive itself is not among them.
@@ -24,11 +25,14 @@ SECONDS_OF_A_PUBLISH = 60.0
 
 @dataclass(frozen=True)
 class StoredArchive:
-    """An archive of a store. signature, sha256: empty where it is not sound; `fault` says why."""
+    """An archive of a store. signature, sha256: empty where it is not sound; `fault` says why.
+
+    is_served: None where that cannot be told.
+    """
 
     path: Path
     size_bytes: int
-    is_served: bool
+    is_served: bool | None
     signature: Signature | None = None
     sha256: str = ""
     fault: str = ""
@@ -36,17 +40,30 @@ class StoredArchive:
 
 @dataclass(frozen=True)
 class Pruned:
-    """An archive that went, or with `kept_because` one that should have gone and stays."""
+    """A version that went, or with `kept_because` one that should have gone and stays, at least in part.
+
+    path: of its archive. removed: the files that went, or in a dry run would go.
+    """
 
     path: Path
+    removed: tuple[Path, ...] = ()
     freed_bytes: int = 0
     kept_because: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it stays for another reason than that it is served."""
+        return self.kept_because not in ("", SERVED)
 
 
 def read_store(store: Path) -> Iterator[StoredArchive]:
     """Every archive, read in full. Raises StoreMissing."""
     for path in scan_store(store):
-        size, served = path.lstat().st_size, is_served(path)
+        try:
+            size = path.lstat().st_size
+        except FileNotFoundError:  # pruned since we looked
+            continue
+        served = is_held(path)
         try:
             archive = read_archive(path)
         except ArchiveInvalid as error:
@@ -63,51 +80,75 @@ def leftovers(store: Path) -> list[Path]:
 def prune(store: Path, *, keep: int, model: str | None = None, is_dry_run: bool = False) -> list[Pruned]:
     """Remove the archives behind the `keep` highest versions of each model, and what lies beside them.
 
-    One that a gateway of this machine serves stays. Leftovers of those models go as well.
-    Raises StoreMissing.
+    One that a gateway of this machine serves stays. What an interrupted prune left of such versions goes as
+    well; companions of higher versions stay, for somebody may want their weights. Raises StoreMissing.
     """
+    versions = _versions(store, model)
+    lowest_kept = {name: sorted(found)[-keep:][0] for name, found in versions.items()}
+    orphans = _orphans(store, lowest_kept)
     done = [
-        _removed(path, is_dry_run=is_dry_run)
-        for paths in _versions(store, model).values()
-        for path in paths[:-keep]
+        _prune_archive(path, is_dry_run=is_dry_run)
+        for name, found in versions.items()
+        for number, path in sorted(found.items())
+        if number < lowest_kept[name]
     ]
-    if not is_dry_run:
-        for path in leftovers(store):
-            named = COMPANION_NAME.fullmatch(path.name)
-            if named and model in (None, named["name"]):
-                path.unlink(missing_ok=True)
-    return done
+    return done + [_removed(path, left, is_dry_run=is_dry_run) for path, left in orphans.items()]
 
 
-def _versions(store: Path, model: str | None) -> dict[str, list[Path]]:
-    """Archives by model, the highest version last."""
-    found: dict[str, list[tuple[int, Path]]] = {}
+def _versions(store: Path, model: str | None) -> dict[str, dict[int, Path]]:
+    """Archives by model and version."""
+    found: dict[str, dict[int, Path]] = {}
     for path in scan_store(store):
         named = ARCHIVE_NAME.fullmatch(path.name)
         if named and model in (None, named["name"]):
-            found.setdefault(named["name"], []).append((int(named["version"]), path))
-    return {name: [path for _, path in sorted(versions)] for name, versions in found.items()}
+            found.setdefault(named["name"], {})[int(named["version"])] = path
+    return found
 
 
-def _removed(path: Path, *, is_dry_run: bool) -> Pruned:
+def _orphans(store: Path, lowest_kept: Mapping[str, int]) -> dict[Path, list[Path]]:
+    """What is left over of versions below the kept ones, by the path of the archive that went."""
+    found: dict[Path, list[Path]] = {}
+    for path in leftovers(store):
+        named = COMPANION_NAME.fullmatch(path.name)
+        if named and int(named["version"]) < lowest_kept.get(named["name"], 0):
+            found.setdefault(_archive_of(path, named), []).append(path)
+    return found
+
+
+def _prune_archive(path: Path, *, is_dry_run: bool) -> Pruned:
     try:
         with claim(path) as reason:
             if reason:
                 return Pruned(path, kept_because=reason)
-            # The archive goes first: one without its hash would look like a broken one.
-            return Pruned(path, _free((path, *_companions(path)), is_dry_run=is_dry_run))
+            # The archive goes first: who watches the store never sees one without its hash, which would
+            # look like a broken one. What an interruption leaves then blocks nobody; the next prune takes it.
+            return _removed(path, [path, *_companions(path)], is_dry_run=is_dry_run)
     except OSError as error:
-        return Pruned(path, kept_because=error.strerror or str(error))
+        return Pruned(path, kept_because=_words(error))
 
 
-def _free(paths: Sequence[Path], *, is_dry_run: bool) -> int:
-    freed = 0
+def _removed(archive: Path, paths: list[Path], *, is_dry_run: bool) -> Pruned:
+    """Remove files in their order, up to the first that cannot be removed."""
+    removed: list[Path] = []
+    freed_bytes = 0
     for path in paths:
-        if path.is_file():
-            freed += path.stat().st_size
+        try:
+            size = path.lstat().st_size
             if not is_dry_run:
                 path.unlink()
-    return freed
+        except FileNotFoundError:  # not every archive has every companion
+            continue
+        except OSError as error:
+            return Pruned(
+                archive, tuple(removed), freed_bytes, f"{path.name} cannot be removed: {_words(error)}"
+            )
+        removed.append(path)
+        freed_bytes += size
+    return Pruned(archive, tuple(removed), freed_bytes)
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _companions(archive: Path) -> list[Path]:
@@ -115,8 +156,15 @@ def _companions(archive: Path) -> list[Path]:
     return [archive.with_name(stem + suffix) for suffix in COMPANIONS]
 
 
+def _archive_of(companion: Path, named: re.Match[str]) -> Path:
+    return companion.with_name(f"{named['name']}-{named['version']}.mar")
+
+
 def _is_leftover(path: Path) -> bool:
     named = COMPANION_NAME.fullmatch(path.name)
     is_partial = path.name.startswith(".") and path.name.endswith(".partial")
-    is_orphan = named is not None and not path.with_name(f"{named['name']}-{named['version']}.mar").exists()
-    return (is_partial or is_orphan) and time.time() - path.lstat().st_mtime > SECONDS_OF_A_PUBLISH
+    is_orphan = named is not None and not os.path.lexists(_archive_of(path, named))
+    try:
+        return (is_partial or is_orphan) and time.time() - path.lstat().st_mtime > SECONDS_OF_A_PUBLISH
+    except FileNotFoundError:  # its build has just renamed it
+        return False

@@ -130,8 +130,9 @@ def test_a_trained_network_is_edited_by_index_slice_and_append() -> None:
     weights = {name: tensor.clone() for name, tensor in digits.state_dict().items()}
     parity = to_parity(digits)
     assert {name: type(layer).__name__ for name, layer in parity.named_children()} == {
-        "h1": "Linear", "relu1": "Sigmoid", "out": "Linear", "3": "Linear", "4": "Softmax",
+        "h1": "Linear", "relu1": "Sequential", "out": "Linear", "3": "ReLU", "4": "Linear", "5": "Softmax",
     }  # fmt: skip
+    assert isinstance(parity.get_submodule("relu1.1"), nn.Sigmoid)
     assert all(torch.equal(parity.state_dict()[name], tensor) for name, tensor in weights.items())
     assert [name for name, one in parity.named_parameters() if not one.requires_grad] == [
         "h1.weight",

@@ -1,17 +1,17 @@
-"""A model store: listed, verified, pruned; on the command line as well."""
+"""A model store: what is in it, what is left over in it, and what a prune removes."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
 from seqserve.errors import StoreMissing
-from seqserve.lease import Lease
-from seqserve.store import leftovers, prune, read_store
+from seqserve.lease import SERVED, claim, hold
+from seqserve.store import Pruned, leftovers, prune, read_store
 from support.archives import make_archive
-from support.command import seqserve
 
 SUFFIXES = (".mar", ".mar.sha256", ".checkpoint.pt", ".report.html")
 
@@ -37,13 +37,6 @@ def long_ago(path: Path) -> Path:
     return path
 
 
-def corrupted(path: Path) -> Path:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    return path
-
-
 # ---- list and verify ----
 
 
@@ -59,48 +52,34 @@ def test_every_archive_is_listed_also_one_that_is_not_sound(tmp_path: Path) -> N
 
 def test_the_list_says_what_is_served(tmp_path: Path) -> None:
     path = make_archive(tmp_path)
-    lease = Lease(path)
-    assert [one.is_served for one in read_store(tmp_path)] == [True]
-    lease.close()
+    with hold(path):
+        assert [one.is_served for one in read_store(tmp_path)] == [True]
     assert [one.is_served for one in read_store(tmp_path)] == [False]
 
 
-def test_the_command_lists(tmp_path: Path) -> None:
-    path = make_archive(tmp_path)
-    ended = seqserve("store", "list", "--model-store", str(tmp_path))
-    assert (ended.status, ended.errors) == (0, "")
-    assert path.name in ended.output
+def test_who_is_served_is_unknown_while_another_command_claims_an_archive(tmp_path: Path) -> None:
+    with claim(make_archive(tmp_path)):
+        assert [one.is_served for one in read_store(tmp_path)] == [None]
 
 
-def test_an_empty_store_is_no_fault_and_a_missing_one_is(tmp_path: Path) -> None:
-    for command in (["list"], ["verify"], ["prune", "--keep", "1"]):
-        assert seqserve("store", *command, "--model-store", str(tmp_path)).status == 0
-        missing = seqserve("store", *command, "--model-store", str(tmp_path / "gone"))
-        assert missing.status == 2
-        assert "no model store at" in missing.one_line
-
-
-def test_verify_names_what_is_not_sound(tmp_path: Path) -> None:
-    path = make_archive(tmp_path)
-    assert seqserve("store", "verify", "--model-store", str(tmp_path)).status == 0
-    corrupted(path)
-    ended = seqserve("store", "verify", "--model-store", str(tmp_path))
-    assert ended.status == 1
-    assert "1 of 1 archives" in ended.one_line
-    assert f"{path.name}: " in ended.output
-    assert "sound, " not in ended.output
-
-
-def test_verify_tells_what_is_left_over(tmp_path: Path) -> None:
+def test_what_an_interrupted_publish_left_is_told(tmp_path: Path) -> None:
     fill(tmp_path, "m-1")
     (tmp_path / "m-1.mar").unlink()
     (tmp_path / "m-1.report.html").unlink()
+    (tmp_path / ".m-2.mar.0a1b2c3d.partial").write_bytes(b"x")
+    assert leftovers(tmp_path) == []  # it may be going on
     for path in tmp_path.iterdir():
         long_ago(path)
-    assert [path.name for path in leftovers(tmp_path)] == ["m-1.checkpoint.pt", "m-1.mar.sha256"]
-    ended = seqserve("store", "verify", "--model-store", str(tmp_path))
-    assert ended.status == 0
-    assert "m-1.mar.sha256: left over" in ended.output
+    left = [path.name for path in leftovers(tmp_path)]
+    assert left == [".m-2.mar.0a1b2c3d.partial", "m-1.checkpoint.pt", "m-1.mar.sha256"]
+
+
+def test_what_a_build_renames_while_we_look_is_nothing_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / ".m-1.mar.0a1b2c3d.partial"
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter([gone]))
+    assert leftovers(tmp_path) == []
 
 
 # ---- prune ----
@@ -111,6 +90,7 @@ def test_the_highest_versions_of_each_model_stay(tmp_path: Path) -> None:
     done = prune(tmp_path, keep=2)
     assert [one.path.name for one in done] == ["m-2.mar"]
     assert done[0].freed_bytes == 4
+    assert {path.name for path in done[0].removed} == files_of("m-2")
     assert names(tmp_path) == files_of("m-9", "m-10", "other-1", "m-1.b-1")
 
 
@@ -118,26 +98,6 @@ def test_of_one_model_alone(tmp_path: Path) -> None:
     fill(tmp_path, "m-1", "m-2", "other-1", "other-2")
     prune(tmp_path, keep=1, model="m")
     assert names(tmp_path) == files_of("m-2", "other-1", "other-2")
-
-
-def test_a_dry_run_removes_nothing(tmp_path: Path) -> None:
-    fill(tmp_path, "m-1", "m-2")
-    ended = seqserve("store", "prune", "--keep", "1", "--dry-run", "--model-store", str(tmp_path))
-    assert "would remove" in ended.output
-    assert "m-1.mar" in ended.output
-    assert names(tmp_path) == files_of("m-1", "m-2")
-
-
-def test_what_is_served_stays_with_all_that_lies_beside_it(tmp_path: Path) -> None:
-    fill(tmp_path, "m-1", "m-2", "m-3")
-    lease = Lease(tmp_path / "m-1.mar")
-    ended = seqserve("store", "prune", "--keep", "1", "--model-store", str(tmp_path))
-    assert ended.status == 0
-    assert f"kept {tmp_path / 'm-1.mar'}: a gateway serves it" in ended.output
-    assert names(tmp_path) == files_of("m-1", "m-3")
-    lease.close()
-    prune(tmp_path, keep=1)
-    assert names(tmp_path) == files_of("m-3")
 
 
 def test_an_interrupted_prune_is_finished_by_the_next(
@@ -169,7 +129,80 @@ def test_what_a_build_is_just_writing_is_left_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == files_of("m-2") | {"m-1.mar.sha256", "m-3.unfinished.pt"}
 
 
-def test_at_least_one_version_stays(tmp_path: Path) -> None:
-    assert seqserve("store", "prune", "--keep", "0", "--model-store", str(tmp_path)).status == 2
+def test_companions_of_kept_and_higher_versions_stay_without_their_archive(tmp_path: Path) -> None:
+    fill(tmp_path, "m-1", "m-2", "m-3")
+    (tmp_path / "m-4.checkpoint.pt").write_bytes(b"weights")
+    (tmp_path / "m-2.mar").unlink()
+    (tmp_path / "n-1.checkpoint.pt").write_bytes(b"weights of a model without an archive")
+    for path in tmp_path.iterdir():
+        long_ago(path)
+    before = names(tmp_path)
+    assert prune(tmp_path, keep=2) == []
+    assert names(tmp_path) == before
+
+
+def test_what_is_served_stays_and_only_then(tmp_path: Path) -> None:
+    fill(tmp_path, "m-1", "m-2", "m-3")
+    with hold(tmp_path / "m-1.mar"):
+        kept, gone = prune(tmp_path, keep=1)
+    assert kept == Pruned(tmp_path / "m-1.mar", kept_because=SERVED)
+    assert not kept.is_fault
+    assert gone.path.name == "m-2.mar"
+    assert names(tmp_path) == files_of("m-1", "m-3")
+    prune(tmp_path, keep=1)
+    assert names(tmp_path) == files_of("m-3")
+
+
+def test_a_dry_run_names_all_that_would_go_and_removes_nothing(tmp_path: Path) -> None:
+    fill(tmp_path, "m-1", "m-2")
+    would = prune(tmp_path, keep=1, is_dry_run=True)
+    assert names(tmp_path) == files_of("m-1", "m-2")
+    assert prune(tmp_path, keep=1) == would
+
+
+def test_signatures_go_with_their_archive_and_names_that_begin_alike_stay(tmp_path: Path) -> None:
+    for name in ("m-1.mar", "m-1.mar.sig", "m-2.mar", "m-1.mar.txt", "m-1.b.mar", "m-11.report.html"):
+        (tmp_path / name).write_bytes(b"x")
+    prune(tmp_path, keep=1)
+    assert names(tmp_path) == {"m-2.mar", "m-1.mar.txt", "m-1.b.mar", "m-11.report.html"}
+
+
+def test_an_archive_always_goes_before_its_hash(tmp_path: Path) -> None:
+    fill(tmp_path, "m-1", "m-2")
+    [done] = prune(tmp_path, keep=1)
+    assert done.removed[0].name == "m-1.mar"
+
+
+def test_what_went_is_told_also_where_the_rest_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "m-1", "m-2")
+    unlink = Path.unlink
+
+    def deny(path: Path) -> None:
+        if path.suffix == ".sha256":
+            raise PermissionError(13, "Permission denied")
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", deny)
+    [done] = prune(tmp_path, keep=1)
+    assert [path.name for path in done.removed] == ["m-1.mar"]
+    assert (done.freed_bytes, done.is_fault) == (1, True)
+    assert done.kept_because == "m-1.mar.sha256 cannot be removed: Permission denied"
+
+
+def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    fill(tmp_path, "m-1", "m-2")
+    [done] = prune(tmp_path, keep=1)
+    assert done.is_fault
+    assert "No locks available" in done.kept_because
+    assert names(tmp_path) == files_of("m-1", "m-2")
+
+
+def test_a_missing_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreMissing):
         prune(tmp_path / "gone", keep=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from seqserve.cli.faults import Refused
 from seqserve.cli.tables import print_table
@@ -40,8 +41,11 @@ def list_command(*, model_store: Path) -> None:
     if not archives:
         click.echo(f"{model_store} has no archives")
         return
-    headings = ("archive", "MB", "data set", "on held-out examples", "served", "SHA-256")
-    print_table(headings, map(_row, archives))
+    headings = ("model", "version", "MB", "data set", "on held-out examples", "served", "SHA-256")
+    print_table(headings, (tuple(map(_cell, _row(archive))) for archive in archives))
+    for archive in archives:
+        if archive.fault:
+            click.echo(archive.fault)  # it names the archive
 
 
 @command.command("verify")
@@ -49,10 +53,12 @@ def list_command(*, model_store: Path) -> None:
 def verify_command(*, model_store: Path) -> None:
     """Read every archive in full and check all hashes; exit 1 if one is not sound."""
     archives = list(read_store(model_store))
+    if not archives:
+        click.echo(f"{model_store} has no archives")
     for archive in archives:
-        click.echo(f"{archive.path.name}: {archive.fault or f'sound, sha256 {archive.sha256}'}")
+        click.echo(archive.fault or f"{archive.path.name}: sound, sha256 {archive.sha256}")
     for path in leftovers(model_store):
-        click.echo(f"{path.name}: left over, belongs to no archive")
+        click.echo(f"{path.name}: warning: left over, belongs to no archive")
     faults = sum(bool(archive.fault) for archive in archives)
     if faults:
         raise Refused(f"{faults} of {len(archives)} archives in {model_store} are not sound")
@@ -64,36 +70,48 @@ def verify_command(*, model_store: Path) -> None:
 @click.option("--model", help="Of this model alone.")
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Say what would go, and remove nothing.")
 def prune_command(*, model_store: Path, keep: int, model: str | None, is_dry_run: bool) -> None:
-    """Remove old versions with all that lies beside them; never one that a gateway here serves."""
+    """Remove old versions with all that lies beside them; never one that a gateway here serves.
+
+    Exit 1 if one stays for another reason.
+    """
     done = prune(model_store, keep=keep, model=model, is_dry_run=is_dry_run)
     verb = "would remove" if is_dry_run else "removed"
     for one in done:
+        for path in one.removed:
+            click.echo(f"{verb} {path}")
         if one.kept_because:
             click.echo(f"kept {one.path}: {one.kept_because}")
-        else:
-            click.echo(f"{verb} {one.path}")
-    freed = sum(one.freed_bytes for one in done)
-    click.echo(f"{verb} {sum(not one.kept_because for one in done)} archives, {_megabytes(freed)} MB")
+    freed_bytes = sum(one.freed_bytes for one in done)
+    click.echo(f"{verb} {sum(len(one.removed) for one in done)} files, {freed_bytes} bytes")
+    if faults := sum(one.is_fault for one in done):
+        raise Refused(f"{faults} old versions in {model_store} could not be removed")
 
 
 def _row(archive: StoredArchive) -> tuple[str, ...]:
-    served = "yes" if archive.is_served else "no"
-    size = _megabytes(archive.size_bytes)
-    if archive.signature is None:
-        return (archive.path.name, size, archive.fault, "", served, "")
-    training = archive.signature.training
-    metrics = training.get("metrics")
-    figures = metrics.items() if isinstance(metrics, dict) else ()
-    shown = ", ".join(f"{str(name).removeprefix('test_')} {value:.4g}" for name, value in figures)
+    served = {True: "yes", False: "no", None: "unknown"}[archive.is_served]
+    size = f"{archive.size_bytes / 1e6:.2f}"
+    signature = archive.signature
+    if signature is None:
+        return (archive.path.name, "", size, "", "", served, "not sound")
     return (
-        archive.path.name,
+        signature.name,
+        signature.version,
         size,
-        str(training.get("dataset", "")),
-        shown,
+        str(signature.training.get("dataset", "")),
+        _figures(signature.training.get("metrics")),
         served,
         archive.sha256[:12],
     )
 
 
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.2f}"
+def _figures(metrics: object) -> str:
+    """What a build measured. An archive from elsewhere may tell anything here."""
+    if not isinstance(metrics, dict):
+        return ""
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()}
+    return ", ".join(f"{str(name).removeprefix('test_')} {value}" for name, value in shown.items())
+
+
+def _cell(text: str) -> str:
+    """Text from an archive: no markup, and nothing that a terminal would obey."""
+    return escape("".join(character if character.isprintable() else "?" for character in text))
