@@ -20,6 +20,7 @@ from seqserve_models.signature import json_document
 HANDLER = Path(__file__).with_name("handler.py")
 MANIFEST = "MAR-INF/MANIFEST.json"
 SUMS = "SHA256SUMS"
+GOLDEN_EXAMPLES = 8
 # What torch-model-archiver's console script does; it need not be on PATH this way.
 ARCHIVER = "from model_archiver.model_packaging import generate_model_archive as run; run()"
 

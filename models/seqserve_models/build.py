@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqserve_models.checkpoint import Checkpoint
 from seqserve_models.clean_check import load_clean
+from seqserve_models.errors import BuildError, ExportFailed
 from seqserve_models.evaluate import Evaluation
 from seqserve_models.packing import PackedModel, pack_model
 from seqserve_models.plan import BuildPlan, BuildSettings, make_plans
 from seqserve_models.progress import Progress, SilentProgress
+from seqserve_models.reservation import reserve
 from seqserve_models.store import publish
 from seqserve_models.target import load_definition
 
@@ -57,15 +61,50 @@ def build(
 def run_plans(plans: Sequence[BuildPlan], progress: Progress = SILENT) -> tuple[BuildResult, ...]:
     """Build what is planned. Raises BuildError."""
     packed: dict[str, PackedModel] = {}
-    results: tuple[BuildResult, ...] = ()
+    with ExitStack() as reservations:
+        reserved = [_reserved(plan, reservations) for plan in plans]
+        try:
+            for plan in reserved:
+                packed[plan.definition.name] = pack_model(plan, _base_of(plan, packed), progress)
+        except BaseException:
+            # What is finished is worth keeping, whatever has stopped the rest.
+            with contextlib.suppress(BuildError):
+                publish_all(tuple(packed.values()), progress)
+            raise
+        return publish_all(tuple(packed.values()), progress)
+
+
+def publish_all(packed: Sequence[PackedModel], progress: Progress) -> tuple[BuildResult, ...]:
+    """Publish what loads in a clean process; one that does not, or is too late, stops no other.
+
+    Raises the first BuildError when the others are published.
+    """
+    results: list[BuildResult] = []
+    faults: list[BuildError] = []
+    waiting = list(packed)
     try:
-        for plan in plans:
-            packed[plan.definition.name] = pack_model(plan, _base_of(plan, packed), progress)
-    finally:
-        # What is finished is worth keeping, whatever has stopped the rest.
-        if packed:
-            results = _publish_all(tuple(packed.values()), progress)
-    return results
+        are_proven = _load_together(packed, progress)
+        for model in packed:
+            try:
+                if not are_proven:
+                    load_clean([model.archive], [model.plan.source])
+                results.append(_publish(model, progress))
+            except BuildError as error:
+                faults.append(error)
+            waiting.remove(model)
+    except BaseException:
+        for model in waiting:
+            model.proven.fitted.unfinished.keep()
+        raise
+    if faults:
+        raise faults[0]
+    return tuple(results)
+
+
+def _reserved(plan: BuildPlan, reservations: ExitStack) -> BuildPlan:
+    reservation = reserve(plan.output, plan.definition.name, plan.version, is_fixed=plan.is_version_fixed)
+    reservations.callback(reservation.close)
+    return replace(plan, version=reservation.version)
 
 
 def _base_of(plan: BuildPlan, packed: Mapping[str, PackedModel]) -> Checkpoint | None:
@@ -74,10 +113,16 @@ def _base_of(plan: BuildPlan, packed: Mapping[str, PackedModel]) -> Checkpoint |
     return plan.base
 
 
-def _publish_all(packed: Sequence[PackedModel], progress: Progress) -> tuple[BuildResult, ...]:
-    load_clean([model.archive for model in packed], [model.plan.source for model in packed])
+def _load_together(packed: Sequence[PackedModel], progress: Progress) -> bool:
+    """Whether all archives load in one clean process; where one does not, each is asked alone."""
+    if not packed:
+        return True
+    try:
+        load_clean([model.archive for model in packed], [model.plan.source for model in packed])
+    except ExportFailed:
+        return False
     progress.step(f"archives that load and answer alike in a process without their code: {len(packed)}")
-    return tuple(_publish(model, progress) for model in packed)
+    return True
 
 
 def _publish(model: PackedModel, progress: Progress) -> BuildResult:

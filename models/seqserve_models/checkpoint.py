@@ -24,6 +24,8 @@ from seqserve_models.members import without_chance
 
 FORMAT = 1
 SHOWN_KEYS = 6
+# What going on with an unfinished training asks for.
+NAMED = {"name": str, "version": str, "dataset": str, "seed": int, "epochs": int}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,15 @@ def _is_checkpoint(content: Any) -> bool:
     if not isinstance(content, dict) or content.keys() != {"format", "settings", "state_dict", "training"}:
         return False
     is_known = type(content["format"]) is int and content["format"] == FORMAT
+    if content["training"] is not None and not _names_its_training(content["settings"]):
+        return False
     return is_known and isinstance(content["settings"], dict) and is_state_dict(content["state_dict"])
+
+
+def _names_its_training(settings: Any) -> bool:
+    return isinstance(settings, dict) and all(
+        type(settings.get(name)) is kind for name, kind in NAMED.items()
+    )
 
 
 def is_state_dict(content: Any) -> bool:

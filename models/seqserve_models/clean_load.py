@@ -48,6 +48,8 @@ def check(path: str) -> None:
         inputs, expected = golden["inputs"], golden["outputs"]
     with torch.inference_mode():
         came = module(torch.from_numpy(inputs)).numpy()
+    if came.dtype != np.float32:
+        raise ValueError(f"{signature['name']}: answers {came.dtype}, not float32")
     if came.shape != expected.shape:
         raise ValueError(f"{signature['name']}: answers {list(came.shape)}, not {list(expected.shape)}")
     tolerance = signature["tolerance"]["cpu"]

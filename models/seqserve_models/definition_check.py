@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-import torch
+from torch import nn
 
-from seqserve_models.definition import ExampleShape, ModelDefinition, ModelInterface, Recipe
+from seqserve_models.definition import (
+    Derivation,
+    ExampleShape,
+    Layout,
+    ModelDefinition,
+    ModelInterface,
+    Recipe,
+    Task,
+)
 from seqserve_models.errors import LayerOpaque, ModelInvalid
 from seqserve_models.expectations import CONTAINERS, explain_container
+from seqserve_models.export import check_scriptable
 from seqserve_models.shapes import LayerRow, follow
 from seqserve_models.source import call
 from seqserve_models.train import initialise, logits_of
@@ -21,8 +30,7 @@ MAX_NAME_CHARACTERS = 128
 MAX_RANK = 7
 MAX_SIZE = 2**31
 MAX_BATCH_SIZE = 65536
-TASKS = ("classification", "regression")
-LAYOUTS = ("flat", "HW", "CHW", "HWC")
+TASKS, LAYOUTS = get_args(Task), get_args(Layout)
 CHANNELS = (1, 3)
 
 
@@ -30,26 +38,21 @@ def check_definition(definition: ModelDefinition) -> tuple[LayerRow, ...]:
     """Follow the input's shape through the untrained module; one row for each layer.
 
     No rows where a layer cannot be followed by shapes alone. Raises ModelInvalid, LayerMisfit,
-    TargetUnusable.
+    ExportFailed, TargetUnusable.
     """
     check_interface(definition)
     fault = next(_recipe_faults(definition), None)
     if fault:
         raise ModelInvalid(f"{definition.name}: {fault}")
-    module = call(f"{definition.name}: build", lambda: initialise(definition, seed=0))
-    if not isinstance(module, torch.nn.Sequential):
-        kind = type(module).__name__
-        raise ModelInvalid(
-            f"{definition.name}: build gives an object of class {kind}, not an nn.Sequential",
-            hint=explain_container(module) if isinstance(module, CONTAINERS) else "",
-        )
+    module = _untrained(definition)
+    rows = _followed(module, definition)
     if definition.task == "classification":
         logits_of(module, definition.name)
-    try:
-        rows = follow(module, definition.input_shape)
-    except LayerOpaque:
-        return ()
-    _check_output(definition, rows)
+    if rows:
+        _check_output(definition, rows)
+    if definition.derivation is not None:
+        _check_edit(definition, definition.derivation, module)
+    check_scriptable(module)
     return rows
 
 
@@ -58,6 +61,42 @@ def check_interface(interface: ModelInterface) -> None:
     fault = next(_faults(interface), None)
     if fault:
         raise ModelInvalid(f"{interface.name}: {fault}")
+
+
+def _untrained(definition: ModelDefinition) -> nn.Sequential:
+    module: Any = call(f"{definition.name}: build", lambda: initialise(definition, seed=0))
+    if isinstance(module, nn.Sequential):
+        return module
+    raise ModelInvalid(
+        f"{definition.name}: build gives an object of class {type(module).__name__}, not an nn.Sequential",
+        hint=explain_container(module) if isinstance(module, CONTAINERS) else "",
+    )
+
+
+def _followed(module: nn.Sequential, definition: ModelDefinition) -> tuple[LayerRow, ...]:
+    try:
+        return follow(module, definition.input_shape)
+    except LayerOpaque:
+        return ()
+
+
+def _check_edit(definition: ModelDefinition, derivation: Any, module: nn.Sequential) -> None:
+    """What `edit` makes of the base has the layers of `build`, by whose names weights are found."""
+    if not isinstance(derivation, Derivation):
+        raise ModelInvalid(f"{definition.name}: derivation {derivation!r}; accepted: a Derivation, or None")
+    base = _untrained(derivation.base)
+    edited: Any = call(f"{definition.name}: edit", lambda: derivation.edit(base))
+    if not isinstance(edited, nn.Sequential):
+        kind = type(edited).__name__
+        raise ModelInvalid(f"{definition.name}: edit gives an object of class {kind}, not an nn.Sequential")
+    shapes = [
+        {key: list(tensor.shape) for key, tensor in one.state_dict().items()} for one in (edited, module)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ModelInvalid(
+            f"{definition.name}: edit gives the weights {shapes[0]}, and build {shapes[1]}",
+            hint="build is edit of the untrained base",
+        )
 
 
 def _check_output(definition: ModelDefinition, rows: Sequence[LayerRow]) -> None:

@@ -13,9 +13,6 @@ from torch import nn
 
 from seqserve_models.dataset import Classes, Values
 
-# The metric that one figure in a table stands for, by task.
-HEADLINES = {"classification": "accuracy", "regression": "mean_absolute_error"}
-
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:

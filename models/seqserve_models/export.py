@@ -18,11 +18,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from seqserve_models.errors import ExportFailed
 from seqserve_models.interpreter import StepFailed, run_fresh
 from seqserve_models.members import without_chance
-from seqserve_models.source import Source, import_source, searched
+from seqserve_models.source import Source, import_source, one_line, searched
 
 MODULE_FILE = "module.bin"
 
@@ -33,10 +34,30 @@ def export(module: nn.Module, name: str, source: Source | None = None) -> bytes:
     source: the code that its own layer classes come from, where they are not installed.
     """
     with tempfile.TemporaryDirectory(prefix="seqserve-export-") as scratch:
-        frozen = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
-        torch.save(frozen, Path(scratch, MODULE_FILE))
+        _save_module(module, Path(scratch, MODULE_FILE))
         _script_fresh(Path(scratch), f"{name}.pt", source)
         return without_chance(Path(scratch, f"{name}.pt").read_bytes())
+
+
+def check_scriptable(module: nn.Module) -> None:
+    """Try it in this process, which costs a moment. Raises ExportFailed."""
+    if any(is_lazy(tensor) for tensor in module.parameters()):
+        return  # a lazy layer has its weights after the first batch
+    try:
+        with _torchscript_allowed():
+            torch.jit.script(copy.deepcopy(module).eval())
+    except Exception as error:
+        raise ExportFailed(f"TorchScript cannot be made of the module: {one_line(error)}") from error
+
+
+def _save_module(module: nn.Module, path: Path) -> None:
+    try:
+        torch.save(copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False), path)
+    except Exception as error:
+        raise ExportFailed(
+            f"the module cannot be handed to a fresh process: {one_line(error)}",
+            hint="layer classes belong at the top of a file, and parametrizations are removed before the end",
+        ) from error
 
 
 def _script_fresh(scratch: Path, target: str, source: Source | None) -> None:

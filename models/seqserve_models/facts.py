@@ -9,7 +9,7 @@ from typing import Any
 
 from seqserve_models.evaluate import Evaluation
 
-LIBRARIES = ("numpy", "scikit-learn", "torch", "torch-model-archiver")
+LIBRARIES = ("numpy", "scikit-learn", "seqserve", "torch", "torch-model-archiver")
 # Of a training's settings, those that the signature says elsewhere.
 SAID_ELSEWHERE = ("name", "version")
 

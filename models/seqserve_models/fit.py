@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from seqserve_models.checkpoint import Checkpoint, load_weights
-from seqserve_models.errors import BuildError, CheckpointUnusable, ModelInvalid
+from seqserve_models.errors import CheckpointUnusable, ModelInvalid, StoreUnwritable, TrainingDiverged
 from seqserve_models.examples import Examples
 from seqserve_models.plan import BuildPlan
 from seqserve_models.progress import EpochReport, Progress
-from seqserve_models.source import first_line
-from seqserve_models.store import drop_unfinished, keep_unfinished
+from seqserve_models.source import call, first_line
 from seqserve_models.train import Training, batches, initialise
-
-# A training that is killed loses no more than this, and the epoch that it was in.
-SECONDS_BETWEEN_CHECKPOINTS = 10.0
+from seqserve_models.unfinished import Unfinished
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained module on the CPU, in evaluation mode, and how it came about."""
+    """A trained module on the CPU, in evaluation mode, and how it came about.
+
+    unfinished: to keep or to drop, until the archive is published.
+    """
 
     module: nn.Sequential
     history: tuple[EpochReport, ...]
     checkpoint: Checkpoint
+    unfinished: Unfinished
 
 
 def fit(
     plan: BuildPlan, base: Checkpoint | None, train: Examples, test: Examples, progress: Progress
 ) -> Fitted:
-    """Train; what is interrupted can go on from the unfinished checkpoint that it leaves in the store.
+    """Train, or go on with a training; base: trained weights for a derived model.
 
-    base: trained weights for a derived model. Raises ModelInvalid, TrainingDiverged, CheckpointUnusable,
-    StoreUnwritable; then there is no unfinished checkpoint.
+    Raises ModelInvalid, TrainingDiverged, CheckpointUnusable, StoreUnwritable, TargetUnusable.
     """
     training = Training(
         plan.definition,
@@ -50,16 +46,16 @@ def fit(
         steps_an_epoch=len(batches(torch.arange(len(train)), plan.recipe.batch_size)),
     )
     settings = {**plan.training_settings(base), "version": plan.version}
-    if plan.start is not None and not plan.start.is_finished:
-        settings = {**plan.start.settings, "version": plan.version}
-        _restore(training, plan.start, progress)
-    module = _run(plan, training, train, test, _Unfinished(plan, settings, progress))
+    if plan.resumed is not None:
+        settings = {**plan.resumed.settings, "version": plan.version}
+        _restore(training, plan.resumed, progress)
+    unfinished = Unfinished(plan, settings, progress)
+    module = _run(training, train, test, unfinished, plan.definition.name)
     if len(training.history) < plan.recipe.epochs:
-        ended = (
-            f"ended after epoch {len(training.history)}: no smaller loss for {plan.recipe.patience} epochs"
-        )
-        progress.step(ended)
-    return Fitted(module, tuple(training.history), Checkpoint(module.state_dict(), settings))
+        last, patience = len(training.history), plan.recipe.patience
+        progress.step(f"ended after epoch {last}: no smaller loss for {patience} epochs")
+    checkpoint = Checkpoint(module.state_dict(), settings)
+    return Fitted(module, tuple(training.history), checkpoint, unfinished)
 
 
 def begin(plan: BuildPlan, base: Checkpoint | None) -> nn.Sequential:
@@ -70,7 +66,7 @@ def begin(plan: BuildPlan, base: Checkpoint | None) -> nn.Sequential:
         load_weights(trained, base.state_dict, f"the checkpoint of {derivation.base.name}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
-            return derivation.edit(trained)
+            return call(f"{plan.definition.name}: edit", lambda: derivation.edit(trained))
     module = initialise(plan.definition, plan.seed)
     if plan.start is not None:
         load_weights(module, plan.start.state_dict, "the checkpoint")
@@ -78,20 +74,20 @@ def begin(plan: BuildPlan, base: Checkpoint | None) -> nn.Sequential:
 
 
 def _run(
-    plan: BuildPlan, training: Training, train: Examples, test: Examples, unfinished: _Unfinished
+    training: Training, train: Examples, test: Examples, unfinished: Unfinished, name: str
 ) -> nn.Sequential:
     try:
         return training.run(train, test, unfinished.follow)
+    except (TrainingDiverged, StoreUnwritable):
+        unfinished.drop()  # going on would end in the same way, or cannot be written
+        raise
     except KeyboardInterrupt:
         unfinished.keep()
         raise
-    except BuildError:
-        drop_unfinished(plan.output, plan.definition.name, plan.version)
-        raise
     except Exception as error:  # layers, loss, optimizer and augmentation may be the user's own
-        drop_unfinished(plan.output, plan.definition.name, plan.version)
+        unfinished.keep()
         raise ModelInvalid(
-            f"{plan.definition.name}: training raises {type(error).__name__}: {first_line(error)}",
+            f"{name}: training raises {type(error).__name__}: {first_line(error)}",
             hint="--debug shows where",
         ) from error
 
@@ -104,37 +100,3 @@ def _restore(training: Training, start: Checkpoint, progress: Progress) -> None:
             f"the unfinished training does not fit this definition: {first_line(error)}"
         ) from error
     progress.step(f"going on after epoch {len(training.history)}")
-
-
-class _Unfinished:
-    """The state after the last whole epoch, and now and then its file in the store."""
-
-    def __init__(self, plan: BuildPlan, settings: Mapping[str, Any], progress: Progress) -> None:
-        self._plan, self._settings, self._progress = plan, settings, progress
-        self._document: bytes | None = None
-        self._kept_at = time.monotonic()
-
-    def follow(self, training: Training) -> None:
-        """An epoch has ended."""
-        state = training.state()
-        self._document = Checkpoint(state["module"], self._settings, state).document()
-        self._progress.epoch(training.history[-1])
-        if time.monotonic() - self._kept_at >= SECONDS_BETWEEN_CHECKPOINTS:
-            self._write(self._document)
-
-    def keep(self) -> None:
-        """The training is interrupted."""
-        if self._document is None:
-            return
-        path = self._write(self._document)
-        plan = self._plan
-        options = {"--output": plan.output, "--from-checkpoint": path, "--data-dir": plan.data_dir}
-        told = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
-        device = "" if plan.device.type == "cpu" else f" --device {plan.device}"
-        self._progress.step(
-            f"{plan.definition.name} was interrupted; to go on: seqserve build {plan.named} {told}{device}"
-        )
-
-    def _write(self, document: bytes) -> Path:
-        self._kept_at = time.monotonic()
-        return keep_unfinished(document, self._plan.output, self._plan.definition.name, self._plan.version)

@@ -36,6 +36,7 @@ MAX_BYTES = 2**26
 PIECE_BYTES = 2**16
 # One round more than there are pauses.
 PAUSES_SECONDS = (1.0, 4.0)
+SECONDS_OF_A_STALL = 600.0
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 ADVANCES_A_FILE = 20
 LINES_A_FILE = 4
@@ -73,7 +74,7 @@ def download_mnist(
     files: Mapping[str, str] = FILES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Put every file that is missing or wrong into the folder, as `name.gz`; a right one is kept.
+    """Put every file that is missing into the folder, as `name.gz`; a right one is kept, another refused.
 
     mirrors: base URLs. files: name without .gz -> SHA-256 in hex of the unpacked content. sleep: takes
     seconds, between the rounds of tries. Raises DownloadFailed.
@@ -88,8 +89,6 @@ def download_mnist(
         download = _Download(client, mirrors, progress, sleep)
         for name, digest in wanted.items():
             download.fetch(folder / f"{name}.gz", digest)
-            with _in_words(folder):
-                _drop_plain(folder, name)
 
 
 class _Unfinished(Exception):
@@ -236,15 +235,18 @@ class _Partial:
 
 
 def _settle(folder: Path, name: str, digest: str) -> bool:
-    """Remove what interrupted runs have left; True where the right file is there, and is what is read."""
-    for stale in folder.glob(f".{name}.gz.*partial"):
-        stale.unlink(missing_ok=True)
-    if _is_right(folder / name, digest):
-        return True
-    if not _is_right(folder / f"{name}.gz", digest):
-        return False
-    _drop_plain(folder, name)
-    return True
+    """Remove what killed runs have left; whether the file is there. Raises DownloadFailed for another one."""
+    for partial in folder.glob(f".{name}.gz.*partial"):
+        if time.time() - partial.stat().st_mtime > SECONDS_OF_A_STALL:  # nobody writes to it any more
+            partial.unlink(missing_ok=True)
+    there = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
+    for path in there:
+        if not _is_right(path, digest):  # Fashion-MNIST has files of these names, for example
+            raise DownloadFailed(
+                f"{path} is there and is not MNIST's: its SHA-256 differs",
+                hint="move it away, or name another folder",
+            )
+    return bool(there)
 
 
 def _is_right(path: Path, digest: str) -> bool:
@@ -268,12 +270,6 @@ def _has_digest(plain: IO[bytes] | gzip.GzipFile, digest: str) -> bool:
         size += len(piece)
         content.update(piece)
     return content.hexdigest() == digest
-
-
-def _drop_plain(folder: Path, name: str) -> None:
-    """A wrong plain file must go: it is read in preference to the gzip beside it."""
-    if (folder / name).is_file():
-        (folder / name).unlink()
 
 
 def _open_client(folder: Path) -> httpx.Client:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqserve_models.archive import archive_members, golden_document, pack
+from seqserve_models.archive import GOLDEN_EXAMPLES, archive_members, golden_document, pack
 from seqserve_models.checkpoint import Checkpoint, load_weights, weights_sha256
 from seqserve_models.clean_check import load_clean
 from seqserve_models.dataset import Values
@@ -34,7 +34,6 @@ from seqserve_models.train import initialise
 from seqserve_models.verify import verify
 from seqserve_models.weights import read_state_dict, read_torchscript
 
-GOLDEN_EXAMPLES = 8
 MADE_UP_EXAMPLES = 32
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from seqserve_models.archive import archive_members, pack
 from seqserve_models.checkpoint import Checkpoint, weights_sha256
 from seqserve_models.dataset import Dataset
-from seqserve_models.errors import DatasetBroken
+from seqserve_models.errors import DatasetBroken, ExportFailed
 from seqserve_models.examples import prepare
 from seqserve_models.facts import library_versions
 from seqserve_models.fit import fit
@@ -23,6 +23,7 @@ from seqserve_models.signature import signature_document
 from seqserve_models.source import call, searched
 from seqserve_models.store import CHECKPOINT, REPORT
 from seqserve_models.threads import fixed_threads
+from seqserve_models.unfinished import Unfinished
 
 # Of the facts, those that the report shows in places of their own.
 SHOWN_ELSEWHERE = ("metrics", "libraries")
@@ -77,13 +78,27 @@ def pack_model(plan: BuildPlan, base: Checkpoint | None, progress: Progress) -> 
         progress.step(f"training on {len(train)} examples for {_epochs(plan)}")
         with watch.step("training"):
             fitted = fit(plan, base, train, test, progress)
-        with watch.step("export and verification"):
-            proven = prove(plan, fitted, len(train), test, progress)
-    with watch.step("archive"):
-        archive, checkpoint = _pack(proven), fitted.checkpoint.document()
-    report = render_report(_report_facts(proven, archive, checkpoint, watch.seconds))
+        with _guarded(fitted.unfinished):
+            with watch.step("export and verification"):
+                proven = prove(plan, fitted, len(train), test, progress)
+            with watch.step("archive"):
+                archive, checkpoint = _pack(proven), fitted.checkpoint.document()
+            report = render_report(_report_facts(proven, archive, checkpoint, watch.seconds))
     companions = {CHECKPOINT: checkpoint, REPORT: report}
     return PackedModel(proven, archive, companions, sum(watch.seconds.values()))
+
+
+@contextmanager
+def _guarded(unfinished: Unfinished) -> Iterator[None]:
+    """A training that is done is not lost to an accident; an export that differs will differ again."""
+    try:
+        yield
+    except ExportFailed:
+        unfinished.drop()
+        raise
+    except BaseException:
+        unfinished.keep()
+        raise
 
 
 def _load(plan: BuildPlan, progress: Progress) -> Dataset:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from seqserve_models.target import Target
 from seqserve_models.threads import BUILD_THREADS
 
 MAX_SEED = 2**63 - 1
+# Of a training's settings, those that say which weights it began with.
+WEIGHTS = ("start_weights", "base_weights")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class BuildPlan:
     named: the target, as it was written. output: the model store. layers: from following the input's
     shape through the untrained module. start: what `from_checkpoint` holds. base: of a derived model, the
     trained weights that it begins with; None where they are made earlier in the same run.
+    is_version_fixed: asked for, or of the training that goes on; otherwise the next free number will do.
     """
 
     definition: ModelDefinition
@@ -75,6 +79,12 @@ class BuildPlan:
     layers: tuple[LayerRow, ...]
     start: Checkpoint | None = None
     base: Checkpoint | None = None
+    is_version_fixed: bool = False
+
+    @property
+    def resumed(self) -> Checkpoint | None:
+        """The unfinished training that goes on."""
+        return self.start if self.start is not None and not self.start.is_finished else None
 
     @property
     def needs_base(self) -> bool:
@@ -95,6 +105,11 @@ class BuildPlan:
             "epochs": self.recipe.epochs,
             "batch_size": self.recipe.batch_size,
             "learning_rate": self.recipe.learning_rate,
+            "patience": self.recipe.patience,
+            "augmentation": described(self.recipe.augmentation),
+            "optimizer": described(self.recipe.optimizer),
+            "schedule": described(self.recipe.schedule),
+            "loss": described(self.definition.loss),
             "device": self.device.type,
             "threads": BUILD_THREADS,
             "libraries": library_versions(),
@@ -114,7 +129,7 @@ def make_plans(targets: Sequence[Target], settings: BuildSettings) -> list[Build
         raise SettingInvalid(f"one checkpoint for {len(targets)} models", hint="name the model it belongs to")
     plans: list[BuildPlan] = []
     for target in targets:
-        plan = make_plan(target, settings)
+        plan = make_plan(target, _without_base_checkpoint(target, settings))
         if plan.needs_base and target.definition.derivation is not None:
             _add_base(plans, replace(target, definition=target.definition.derivation.base), settings)
         # A base that was added for an earlier model is not built again.
@@ -130,10 +145,10 @@ def make_plan(target: Target, settings: BuildSettings) -> BuildPlan:
     resumes = None
     if start is not None and not start.is_finished:
         settings, resumes = _continued(definition, settings, start.settings), start.settings["version"]
+    layers = check_definition(definition)
     seed = settings.seed or 0
     if not 0 <= seed <= MAX_SEED:
         raise SettingInvalid(f"seed {seed}", hint=f"seeds run from 0 to {MAX_SEED}")
-    layers = check_definition(definition)
     dataset = settings.dataset or definition.default_dataset
     plan = BuildPlan(
         definition=definition,
@@ -149,8 +164,12 @@ def make_plan(target: Target, settings: BuildSettings) -> BuildPlan:
         device=choose_device(settings.device),
         layers=layers,
         start=start,
+        is_version_fixed=settings.version is not None or resumes is not None,
     )
-    return replace(plan, base=_find_base(plan, settings))
+    plan = replace(plan, base=_find_base(plan, settings))
+    if plan.resumed is not None:
+        _check_unchanged(plan, plan.resumed, settings)
+    return plan
 
 
 def choose_recipe(definition: ModelDefinition, dataset: str, epochs: int | None) -> Recipe:
@@ -183,10 +202,14 @@ def _check_names(targets: Sequence[Target]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ModelInvalid(f"two models of one run are called {twice!r}")
-    sources = {target.source.module_name: target.source for target in targets if target.source}
-    for target in targets:
-        if target.source and sources[target.source.module_name].place != target.source.place:
-            raise ModelInvalid(f"two files of one run are called {Path(target.source.place).name}")
+    folders = {
+        str(Path(target.source.place).parent) for target in targets if target.source and target.source.is_file
+    }
+    if len(folders) > 1:
+        raise ModelInvalid(
+            f"the files of one run are in different folders: {', '.join(sorted(folders))}",
+            hint="modules of one name would be mixed up; build them one after the other",
+        )
 
 
 def _add_base(plans: list[BuildPlan], target: Target, settings: BuildSettings) -> None:
@@ -203,9 +226,10 @@ def _find_base(plan: BuildPlan, settings: BuildSettings) -> Checkpoint | None:
     base = make_plan(target, replace(settings, version=None))
     wanted = base.training_settings(base.base)
     for path in finished_checkpoints(plan.output, base.definition.name):
-        checkpoint = read_checkpoint(path)
-        if without_version(checkpoint.settings) == wanted:
-            return checkpoint
+        with contextlib.suppress(CheckpointUnusable):  # what cannot be read is as good as absent
+            checkpoint = read_checkpoint(path)
+            if without_version(checkpoint.settings) == wanted:
+                return checkpoint
     return None
 
 
@@ -228,10 +252,35 @@ def _continued(
                 f"{path} is of an unfinished training with {name} {kept[name]}, not {given}",
                 hint=f"leave --{name} out to go on with it",
             )
-    recipe = definition.recipes.get(kept["dataset"])
-    for name in ("batch_size", "learning_rate"):
-        if recipe is not None and getattr(recipe, name) != kept[name]:
-            raise CheckpointUnusable(
-                f"{path} was begun with {name} {kept[name]}, not {getattr(recipe, name)}"
-            )
     return replace(settings, dataset=kept["dataset"], seed=kept["seed"], epochs=kept["epochs"])
+
+
+def _check_unchanged(plan: BuildPlan, kept: Checkpoint, settings: BuildSettings) -> None:
+    """A training goes on as it was begun, or its signature would not be true."""
+    now = plan.training_settings(None)
+    for name, value in now.items():
+        if name not in WEIGHTS and kept.settings.get(name) != value:
+            raise CheckpointUnusable(
+                f"{settings.from_checkpoint} was begun with {name} {kept.settings.get(name)}, not {value}",
+                hint="start anew, or go on where nothing has changed",
+            )
+
+
+def _without_base_checkpoint(target: Target, settings: BuildSettings) -> BuildSettings:
+    """Settings for a derived model where the checkpoint is of its base, whose training was interrupted."""
+    derivation = target.definition.derivation
+    if settings.from_checkpoint is None or derivation is None:
+        return settings
+    start = read_checkpoint(settings.from_checkpoint)
+    if start.is_finished or start.settings["name"] != derivation.base.name:
+        return settings
+    kept = start.settings
+    return replace(settings, from_checkpoint=None, seed=kept["seed"], epochs=kept["epochs"])
+
+
+def described(part: object) -> str | None:
+    """A text that is the same in every process: a function's name, or all of a dataclass."""
+    if part is None or is_dataclass(part):
+        return None if part is None else repr(part)
+    named = part if hasattr(part, "__qualname__") else type(part)
+    return f"{named.__module__}.{getattr(named, '__qualname__', '')}"

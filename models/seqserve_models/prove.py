@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from seqserve_models.archive import golden_document
+from seqserve_models.archive import GOLDEN_EXAMPLES, golden_document
 from seqserve_models.dataset import Values
 from seqserve_models.evaluate import Evaluation, evaluate, infer
 from seqserve_models.examples import Examples
@@ -15,8 +15,6 @@ from seqserve_models.fit import Fitted
 from seqserve_models.plan import BuildPlan
 from seqserve_models.progress import Progress
 from seqserve_models.verify import verify
-
-GOLDEN_EXAMPLES = 8
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,6 +85,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def one_line(error: BaseException, most_characters: int = 500) -> str:
+    """The whole of an error's text on one line."""
+    return " ".join(str(error).split())[:most_characters] or type(error).__name__
+
+
 def _import_file(source: Source) -> ModuleType:
     path = Path(source.place)
     if not path.is_file():

@@ -26,11 +26,6 @@ def beside(archive: Path, suffix: str) -> Path:
     return archive.with_name(archive.name.removesuffix(".mar") + suffix)
 
 
-def sum_path(archive: Path) -> Path:
-    """Where the SHA-256 of an archive lies."""
-    return beside(archive, SUM)
-
-
 def choose_version(store: Path, name: str, version: str | None, *, resumes: str | None = None) -> str:
     """The version to build: the one asked for, or the next number.
 
@@ -49,6 +44,11 @@ def choose_version(store: Path, name: str, version: str | None, *, resumes: str 
     if chosen != resumes and int(chosen) in _versions(store, name, UNFINISHED):
         raise _is_unfinished(store, name, chosen)
     return chosen
+
+
+def is_version_used(store: Path, name: str, version: str) -> bool:
+    """Whether a file of that version is there, or an unfinished training keeps it."""
+    return int(version) in _versions(store, name, UNFINISHED)
 
 
 def publish(content: bytes, store: Path, name: str, version: str, companions: Mapping[str, bytes]) -> Path:
@@ -112,7 +112,7 @@ def _check_folder(store: Path) -> None:
 
 def _versions(store: Path, name: str, *more_suffixes: str) -> set[int]:
     """Numbers in use. A sum without its archive counts: somebody is publishing that version."""
-    suffixes = "|".join(map(re.escape, (".mar", SUM, *more_suffixes)))
+    suffixes = "|".join(map(re.escape, (".mar", SUM, CHECKPOINT, REPORT, *more_suffixes)))
     pattern = re.compile(re.escape(name) + rf"-([1-9][0-9]{{0,17}})(?:{suffixes})")
     found = (pattern.fullmatch(path.name) for path in store.glob("*"))
     return {int(match[1]) for match in found if match is not None}

@@ -57,7 +57,8 @@ def load_definition(target: str) -> Target:
         value, verb = _value(target)
     if isinstance(value, ModelDefinition):
         return Target(value, target, source)
-    raise ModelInvalid(f"{target} {verb} {_kind(value)}, not a ModelDefinition", hint=TO_BUILD)
+    hint = explain_container(value) if isinstance(value, CONTAINERS) else TO_BUILD
+    raise ModelInvalid(f"{target} {verb} {_kind(value)}, not a ModelDefinition", hint=hint)
 
 
 def _find_in_zoo(name: str) -> ModelDefinition:

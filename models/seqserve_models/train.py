@@ -17,6 +17,7 @@ from seqserve_models.definition import ModelDefinition, Recipe
 from seqserve_models.errors import ModelInvalid, TrainingDiverged
 from seqserve_models.examples import Examples
 from seqserve_models.progress import EpochReport
+from seqserve_models.source import call
 
 OnEpoch = Callable[["Training"], None]
 
@@ -67,9 +68,14 @@ class Training:
         parameters = [one for one in module.parameters() if one.requires_grad]
         if not parameters:
             raise ModelInvalid(f"{definition.name} has no parameters to train")
-        self._optimizer = recipe.optimizer(parameters, recipe.learning_rate)
-        self._schedule = recipe.schedule(self._optimizer, recipe.epochs * steps_an_epoch)
-        self._chance: Tensor | None = None  # torch's global generator, for layers such as Dropout
+        name, steps = definition.name, recipe.epochs * steps_an_epoch
+        self._optimizer = call(
+            f"{name}: optimizer", lambda: recipe.optimizer(parameters, recipe.learning_rate)
+        )
+        self._schedule = call(f"{name}: schedule", lambda: recipe.schedule(self._optimizer, steps))
+        # torch's global generators of the CPU and of the device, for layers such as Dropout.
+        self._chance: Tensor | None = None
+        self._device_chance: Tensor | None = None
 
     def run(self, train: Examples, test: Examples, on_epoch: OnEpoch) -> nn.Sequential:
         """All epochs that are left; the module, on the CPU, in evaluation mode. Raises TrainingDiverged."""
@@ -82,6 +88,8 @@ class Training:
                 seconds = (time.monotonic() - started) / (report.epoch - done_before)
                 self.history.append(report.with_seconds_left(seconds * (report.epochs - report.epoch)))
                 self._chance = torch.get_rng_state()
+                if self._device.type == "cuda":
+                    self._device_chance = torch.cuda.get_rng_state(self._device)
                 on_epoch(self)
         return self.module.cpu().eval()
 
@@ -93,6 +101,7 @@ class Training:
             "schedule": self._schedule.state_dict(),
             "order": self._order.get_state(),
             "chance": self._chance,
+            "device_chance": self._device_chance,
             "history": [report.document() for report in self.history],
         }
 
@@ -102,7 +111,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._order.set_state(state["order"])
-        self._chance = state["chance"]
+        self._chance, self._device_chance = state["chance"], state["device_chance"]
         self.history = [EpochReport(**document) for document in state["history"]]
 
     @contextmanager
@@ -112,6 +121,8 @@ class Training:
             torch.manual_seed(self._seed)
             if self._chance is not None:
                 torch.set_rng_state(self._chance)
+            if self._device_chance is not None:
+                torch.cuda.set_rng_state(self._device_chance, self._device)
             yield
 
     def _is_out_of_patience(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from seqserve_models.dataset import Values
 from seqserve_models.definition import ModelInterface
@@ -11,6 +12,7 @@ from seqserve_models.errors import ExportDiffers
 from seqserve_models.evaluate import infer
 from seqserve_models.export import load
 from seqserve_models.signature import CPU_TOLERANCE, Tolerance
+from seqserve_models.source import first_line
 
 SINGLES = 32
 
@@ -21,18 +23,29 @@ def verify(script: bytes, interface: ModelInterface, inputs: Values, expected: V
     inputs: FP32 [n, *example]; expected: FP32 [n, *output]. Raises ExportDiffers.
     """
     module = load(script)
-    batched = infer(module, inputs, batch_size=interface.max_batch_size)
+    batched = _answers(module, inputs, interface.max_batch_size)
     check_outputs(interface, batched)
     picked = np.linspace(0, len(inputs) - 1, min(SINGLES, len(inputs)), dtype=np.int64)
-    singles = infer(module, inputs[picked], batch_size=1)
+    singles = _answers(module, inputs[picked], 1)
+    check_outputs(interface, singles)
     return max(
         largest_difference(batched, expected, "TorchScript and the module"),
         largest_difference(singles, expected[picked], "TorchScript one by one and the module"),
     )
 
 
+def _answers(module: torch.nn.Module, inputs: Values, batch_size: int) -> Values:
+    try:
+        return infer(module, inputs, batch_size=batch_size)
+    except Exception as error:  # the layers are somebody else's
+        what = "one example" if batch_size == 1 else "a batch"
+        raise ExportDiffers(f"TorchScript does not take {what}: {first_line(error)}") from error
+
+
 def check_outputs(interface: ModelInterface, outputs: Values) -> None:
-    """Shape, finite, and for a classifier rows of probabilities that sum to 1. Raises ExportDiffers."""
+    """FP32, shape, finite, and for a classifier rows of probabilities that sum to 1. Raises ExportDiffers."""
+    if outputs.dtype != np.float32:
+        raise ExportDiffers(f"an output is {outputs.dtype}; accepted: float32")
     if outputs.shape[1:] != interface.output_shape:
         raise ExportDiffers(f"an output has shape {outputs.shape[1:]}, expected {interface.output_shape}")
     if not np.isfinite(outputs).all():

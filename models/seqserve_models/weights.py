@@ -55,6 +55,10 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
             f"{path} holds no state_dict",
             hint="a whole module would run code when it is read: torch.save(module.state_dict(), path)",
         ) from error
+    if isinstance(content, dict) and content.get("training") is not None:
+        raise WeightsUnusable(
+            f"{path} is of an unfinished training", hint="finish it: seqserve build --from-checkpoint"
+        )
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not is_state_dict(content):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.documents import languages, run_document
+from support.documents import blocks, languages, run_document
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
@@ -18,4 +18,7 @@ def test_every_block_does_and_prints_what_it_says(tmp_path: Path) -> None:
 
 
 def test_there_is_no_block_that_is_not_run() -> None:
-    assert set(languages(TUTORIAL)) == {"bash", "python", "text"}
+    found, named = blocks(TUTORIAL), languages(TUTORIAL)
+    assert len(found) == named.count("bash") + named.count("python")
+    assert sum(bool(block.shown) for block in found) == named.count("text")
+    assert set(named) == {"bash", "python", "text"}

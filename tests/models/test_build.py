@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from torch import nn
 from seqserve.archive import read_archive
 from seqserve_models.build import BuildResult, build, run_plans
 from seqserve_models.dataset import DataOptions, Dataset
-from seqserve_models.definition import ModelDefinition
+from seqserve_models.definition import Derivation, ModelDefinition
 from seqserve_models.errors import (
     CheckpointUnusable,
     ExportDiffers,
+    ExportFailed,
     LayerMisfit,
     ModelInvalid,
     TargetUnusable,
@@ -30,11 +33,21 @@ from seqserve_models.errors import (
     VersionExists,
 )
 from seqserve_models.export import export
+from seqserve_models.members import read_zip
 from seqserve_models.plan import BuildPlan, BuildSettings, make_plans
 from seqserve_models.progress import EpochReport, SilentProgress
 from seqserve_models.source import Source
 from seqserve_models.target import Target
 from seqserve_models.train import initialise
+from seqserve_models.zoo.digits import OF_DIGITS
+
+IN_ONE_STORE = """
+import sys
+from pathlib import Path
+from seqserve_models.build import build
+from seqserve_models.plan import BuildSettings
+build(["line"], BuildSettings(output=Path("store"), epochs=3, seed=int(sys.argv[1])))
+"""
 
 
 class InterruptAfter(SilentProgress):
@@ -305,6 +318,164 @@ def test_two_models_of_one_run_need_two_names(tmp_path: Path, definition: ModelD
     twice = [Target(definition, "one"), Target(definition, "other")]
     with pytest.raises(ModelInvalid, match="two models of one run are called 'digit_mlp'"):
         make_plans(twice, BuildSettings(output=tmp_path))
+
+
+def test_two_builds_at_once_in_one_store_get_two_versions(tmp_path: Path) -> None:
+    running = [
+        subprocess.Popen([sys.executable, "-c", IN_ONE_STORE, str(seed)], cwd=tmp_path) for seed in (0, 1)
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+    assert sorted(path.name for path in (tmp_path / "store").glob("*.mar")) == ["line-1.mar", "line-2.mar"]
+    seeds = {
+        read_archive(tmp_path / "store" / f"line-{version}.mar").signature.training["seed"]
+        for version in (1, 2)
+    }
+    assert seeds == {0, 1}
+    assert not list((tmp_path / "store").glob(".*"))
+
+
+def test_an_accident_in_training_keeps_what_was_learned(tmp_path: Path, definition: ModelDefinition) -> None:
+    calls: list[int] = []
+
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 8:
+            raise RuntimeError("out of memory")
+        return torch.nn.functional.cross_entropy(logits, targets)
+
+    unlucky = replace(definition, loss=loss)
+    with pytest.raises(ModelInvalid, match="training raises RuntimeError: out of memory"):
+        run_plans(planned(unlucky, tmp_path / "store"))
+    settings = BuildSettings(
+        output=tmp_path / "store", from_checkpoint=tmp_path / "store" / "digit_mlp-1.unfinished.pt"
+    )
+    (result,) = run_plans(make_plans([Target(unlucky, "digit_mlp")], settings))
+    assert result.epochs == 2
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training is kept behind every epoch, as a long one is now and then."""
+    monkeypatch.setattr("seqserve_models.unfinished.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("failure", ["diverges", "differs"])
+def test_a_long_training_that_comes_to_nothing_leaves_the_store_untouched(
+    tmp_path: Path, definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        good = torch.nn.functional.cross_entropy(logits, targets)
+        kept = (tmp_path / "store" / "digit_mlp-1.unfinished.pt").exists()
+        return good * math.nan if kept and failure == "diverges" else good
+
+    def differ(*_: object) -> float:
+        assert (tmp_path / "store" / "digit_mlp-1.unfinished.pt").exists()
+        raise ExportDiffers("by one")
+
+    monkeypatch.setattr("seqserve_models.prove.verify", differ)
+    with pytest.raises(TrainingDiverged if failure == "diverges" else ExportDiffers):
+        run_plans(planned(replace(definition, loss=loss), tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("where", ["prove.export", "packing.pack", "build.load_clean", "build.publish"])
+def test_an_interrupt_behind_the_last_epoch_loses_nothing(
+    tmp_path: Path, definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"seqserve_models.{where}", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_plans(planned(definition, tmp_path))
+    unfinished = tmp_path / "digit_mlp-1.unfinished.pt"
+    assert [path.name for path in tmp_path.iterdir()] == [unfinished.name]
+    settings = BuildSettings(output=tmp_path, from_checkpoint=unfinished)
+    (result,) = run_plans(make_plans([Target(definition, "digit_mlp")], settings))
+    assert result.epochs == 2
+
+
+def test_a_derived_model_goes_on_with_the_training_of_its_base(tmp_path: Path) -> None:
+    settings = BuildSettings(output=tmp_path, epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        build(["digit_parity"], settings, InterruptAfter(2))
+    going_on = BuildSettings(output=tmp_path, from_checkpoint=tmp_path / "digit_mlp-1.unfinished.pt")
+    progress = InterruptAfter(99)
+    base, derived = build(["digit_parity"], going_on, progress)
+    assert [report.epoch for report in progress.epochs] == [3, 1, 2, 3]
+    assert (base.name, derived.name) == ("digit_mlp", "digit_parity")
+
+
+def test_a_base_whose_checkpoint_cannot_be_read_is_built_again(tmp_path: Path) -> None:
+    build(["digit_mlp"], BuildSettings(output=tmp_path, epochs=1))
+    (tmp_path / "digit_mlp-1.checkpoint.pt").write_bytes(b"damaged")
+    base, _ = build(["digit_parity"], BuildSettings(output=tmp_path, epochs=1))
+    assert (base.name, base.version) == ("digit_mlp", "2")
+
+
+def test_a_training_does_not_go_on_under_another_recipe(tmp_path: Path, definition: ModelDefinition) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_plans(planned(definition, tmp_path), InterruptAfter(1))
+    settings = BuildSettings(output=tmp_path, from_checkpoint=tmp_path / "digit_mlp-1.unfinished.pt")
+    for change in ({"batch_size": 8}, {"augmentation": OF_DIGITS}, {"patience": 9}):
+        recipe = replace(definition.recipes["rows"], **change)
+        with pytest.raises(CheckpointUnusable, match=f"was begun with {next(iter(change))} "):
+            make_plans([Target(replace(definition, recipes={"rows": recipe}), "digit_mlp")], settings)
+
+
+ODD = (
+    OWN.replace("values + 1", "values.EXPRESSION")
+    .replace("from layers import Half\n", "")
+    .replace("nn.Linear(2, 4), Half(), Plus(), nn.Linear(4, 1)", "nn.Linear(2, 4), nn.Linear(4, 1), Plus()")
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [("double()", "an output is float64; accepted: float32"), ("squeeze(0)", "an output has shape")],
+)
+def test_what_no_gateway_could_serve_is_not_archived(tmp_path: Path, expression: str, says: str) -> None:
+    (tmp_path / "odd.py").write_text(ODD.replace("EXPRESSION", expression))
+    settings = BuildSettings(output=tmp_path / "store", epochs=1)
+    with pytest.raises(ExportDiffers, match=says):
+        build([f"{tmp_path / 'odd.py'}:OWN"], settings)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_leftover_of_a_removed_version_costs_no_training(
+    tmp_path: Path, definition: ModelDefinition
+) -> None:
+    (tmp_path / "digit_mlp-3.checkpoint.pt").write_bytes(b"left over")
+    (result,) = run_plans(planned(definition, tmp_path))
+    assert result.version == "4"
+
+
+def test_one_archive_that_does_not_load_stops_no_other(
+    tmp_path: Path, definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def picky(archives: Sequence[bytes], _: object) -> None:
+        if any(read_zip(archive)["signature.json"].count(b'"second"') for archive in archives):
+            raise ExportFailed("the second does not load")
+
+    monkeypatch.setattr("seqserve_models.build.load_clean", picky)
+    models = [Target(replace(definition, name=name), name) for name in ("first", "second", "third")]
+    with pytest.raises(ExportFailed, match="the second does not load"):
+        run_plans(make_plans(models, BuildSettings(output=tmp_path)))
+    assert sorted(path.name for path in tmp_path.glob("*.mar")) == ["first-1.mar", "third-1.mar"]
+
+
+def test_an_edit_that_makes_other_layers_than_build_is_refused(
+    tmp_path: Path, definition: ModelDefinition
+) -> None:
+    wrong = replace(
+        definition,
+        name="derived",
+        derivation=Derivation(definition, lambda base: base.append(nn.Linear(10, 10))),
+    )
+    with pytest.raises(ModelInvalid, match="derived: edit gives the weights"):
+        planned(wrong, tmp_path)
 
 
 @pytest.mark.long

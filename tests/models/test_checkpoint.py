@@ -11,7 +11,15 @@ from torch import nn
 from seqserve_models.checkpoint import Checkpoint, load_weights, read_checkpoint, weights_sha256
 from seqserve_models.errors import CheckpointUnusable
 
-SETTINGS = {"name": "m", "seed": 3, "libraries": {"torch": "2"}, "start_weights": None}
+SETTINGS = {
+    "name": "m",
+    "version": "1",
+    "dataset": "d",
+    "epochs": 2,
+    "seed": 3,
+    "libraries": {"torch": "2"},
+    "start_weights": None,
+}
 
 
 def weights(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -175,3 +183,10 @@ def test_the_hash_of_weights_follows_names_shapes_and_numbers() -> None:
         {**weights(), "h1.weight": weights()["h1.weight"].reshape(4, 3)},
     ]
     assert len({same, *map(weights_sha256, others)}) == 4
+
+
+@pytest.mark.parametrize("change", [{"name": None}, {"seed": "3"}, {"epochs": 2.0}, {"version": 1}])
+def test_an_unfinished_training_must_say_what_it_is(tmp_path: Path, change: dict[str, object]) -> None:
+    path = written(tmp_path, Checkpoint(weights(), SETTINGS | change, {"history": []}))
+    with pytest.raises(CheckpointUnusable, match="holds no checkpoint of this format"):
+        read_checkpoint(path)

@@ -170,31 +170,15 @@ def test_only_what_is_missing_is_fetched(mirrors: Mirrors, tmp_path: Path, fetch
 
 @pytest.mark.parametrize("name", [LABELS, f"{LABELS}.gz"])
 @pytest.mark.parametrize("content", [b"", b"others", PACKED[LABELS][:-1], gzip.compress(b"others")])
-def test_a_wrong_file_is_replaced(
+def test_a_file_of_something_else_is_refused_and_stays(
     mirrors: Mirrors, tmp_path: Path, fetch: Fetch, name: str, content: bytes
 ) -> None:
     mirrors.offer_all(PACKED)
     (tmp_path / name).write_bytes(content)
-    fetch()
-    assert names_in(tmp_path) == [f"{LABELS}.gz"]
-    assert gzip.decompress((tmp_path / f"{LABELS}.gz").read_bytes()) == CONTENT[LABELS]
-
-
-def test_a_wrong_plain_file_does_not_hide_the_right_gzip(
-    mirrors: Mirrors, tmp_path: Path, fetch: Fetch
-) -> None:
-    (tmp_path / LABELS).write_bytes(b"others")
-    (tmp_path / f"{LABELS}.gz").write_bytes(PACKED[LABELS])
-    fetch()
-    assert mirrors.requests == []
-    assert names_in(tmp_path) == [f"{LABELS}.gz"]
-
-
-def test_a_wrong_file_stays_where_no_right_one_comes(tmp_path: Path, fetch: Fetch) -> None:
-    (tmp_path / LABELS).write_bytes(b"others")
-    with pytest.raises(DownloadFailed):
+    with pytest.raises(DownloadFailed, match=f"{name} is there and is not MNIST's"):
         fetch()
-    assert (tmp_path / LABELS).read_bytes() == b"others"
+    assert mirrors.requests == []
+    assert (tmp_path / name).read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -311,11 +295,20 @@ def test_an_interruption_leaves_nothing_and_the_next_run_succeeds(
 def test_what_a_killed_run_has_left_is_thrown_away(mirrors: Mirrors, tmp_path: Path, fetch: Fetch) -> None:
     mirrors.offer_all(PACKED)
     for name in (IMAGES, LABELS):
-        (tmp_path / f".{name}.gz.0a1b2c3d.partial").write_bytes(PACKED[name][:5])
+        partial = tmp_path / f".{name}.gz.0a1b2c3d.partial"
+        partial.write_bytes(PACKED[name][:5])
+        os.utime(partial, (0, 0))
     (tmp_path / f"{LABELS}.gz").write_bytes(PACKED[LABELS])
     fetch(files=EXPECTED)
     assert names_in(tmp_path) == [f"{IMAGES}.gz", f"{LABELS}.gz"]
     assert (tmp_path / f"{IMAGES}.gz").read_bytes() == PACKED[IMAGES]
+
+
+def test_what_another_run_is_writing_is_left_alone(mirrors: Mirrors, tmp_path: Path, fetch: Fetch) -> None:
+    mirrors.offer_all(PACKED)
+    (tmp_path / f".{LABELS}.gz.0a1b2c3d.partial").write_bytes(b"half")
+    fetch()
+    assert names_in(tmp_path) == [f".{LABELS}.gz.0a1b2c3d.partial", f"{LABELS}.gz"]
 
 
 def test_no_server_at_all_is_told_in_words(mirrors: Mirrors, tmp_path: Path, pauses: list[float]) -> None:
@@ -340,7 +333,7 @@ def test_a_file_that_cannot_be_replaced_is_told_in_words(
 ) -> None:
     mirrors.offer_all(PACKED)
     (tmp_path / f"{LABELS}.gz").mkdir()
-    with pytest.raises(DownloadFailed, match="cannot be used: Is a directory"):
+    with pytest.raises(DownloadFailed, match="is there and is not MNIST's"):
         fetch()
     assert names_in(tmp_path) == [f"{LABELS}.gz"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--dataset", help="For the zoo: digits (embedded), mnist, line. [default: the model's first recipe]"
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files.")
-@click.option("--download", is_flag=True, help="Fetch MNIST's files into --data-dir, where missing or wrong.")
+@click.option("--download", is_flag=True, help="Fetch MNIST's files into --data-dir, where they are missing.")
 @click.option("--seed", type=int, help="The same seed gives the same bytes. [default: 0]")
 @click.option("--epochs", type=int, help="Passes over the training examples. [default: the recipe's own]")
 @click.option("--version", help="A version that the store does not have. [default: the next number]")
