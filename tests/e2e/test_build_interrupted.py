@@ -5,29 +5,37 @@ from __future__ import annotations
 import shlex
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
-from support.served import SEQSERVE, environment, run
+from support.served import environment, run
 
-ASKED = ("build", "digit_bottleneck", "--epochs", "8", "--output")
+ASKED = ("build", "line", "--epochs", "400", "--output")
+# A shell has its jobs in the background ignore Ctrl-C, and so do all that they start.
+LISTENING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from seqserve.cli import main
+main()
+"""
 
 
 def test_an_interrupted_build_goes_on_with_the_command_that_it_prints(tmp_path: Path) -> None:
     store = tmp_path / "my store"
     with subprocess.Popen(
-        [SEQSERVE, *ASKED, store],
+        [sys.executable, "-uc", LISTENING, *ASKED, store],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment() | {"PYTHONUNBUFFERED": "1"},
+        env=environment(),
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("epoch 2/8"):
+            if line.startswith("epoch 40/400"):
                 process.send_signal(signal.SIGINT)
                 break
         said = process.stdout.read()
     assert process.returncode == 130
-    assert [path.name for path in store.iterdir()] == ["digit_bottleneck-1.unfinished.pt"]
+    assert [path.name for path in store.iterdir()] == ["line-1.unfinished.pt"]
 
     command = said[said.index("to go on: seqserve ") :].splitlines()[0].removeprefix("to go on: seqserve ")
     went_on = run(*shlex.split(command))
@@ -35,5 +43,5 @@ def test_an_interrupted_build_goes_on_with_the_command_that_it_prints(tmp_path: 
     assert "going on after epoch" in went_on.stdout
     whole = run(*ASKED, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
-    name = "digit_bottleneck-1.mar"
+    name = "line-1.mar"
     assert (store / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
