@@ -25,7 +25,7 @@ class Augmentation:
     height, around slant, which is positive where the upper end leans to the right.
     bend_pixels: standard deviation of smooth displacements.
     level, log_gain: the contrast rises by a factor of 1 to exp(log_gain) around a grey level of 0.5 ± level,
-    which makes strokes thinner or thicker and their edges harder.
+    which makes strokes thinner or thicker and their edges harder, and may make a black ground a little grey.
     """
 
     rotation_degrees: float = 0.0

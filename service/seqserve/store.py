@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -78,13 +79,14 @@ def leftovers(store: Path) -> list[Path]:
 
 
 def prune(store: Path, *, keep: int, model: str | None = None, is_dry_run: bool = False) -> list[Pruned]:
-    """Remove the archives behind the `keep` highest versions of each model, and what lies beside them.
+    """Remove the archives behind the `keep` highest sound versions of each model, and what lies beside them.
 
-    One that a gateway of this machine serves stays. What an interrupted prune left of such versions goes as
+    One that is not sound counts for nothing, and only goes where enough sound ones are above it. One that a
+    gateway of this machine serves stays. What an interrupted prune left of such versions goes as
     well; companions of higher versions stay, for somebody may want their weights. Raises StoreMissing.
     """
     versions = _versions(store, model)
-    lowest_kept = {name: sorted(found)[-keep:][0] for name, found in versions.items()}
+    lowest_kept = {name: _lowest_kept(found, keep) for name, found in versions.items()}
     orphans = _orphans(store, lowest_kept)
     done = [
         _prune_archive(path, is_dry_run=is_dry_run)
@@ -103,6 +105,20 @@ def _versions(store: Path, model: str | None) -> dict[str, dict[int, Path]]:
         if named and model in (None, named["name"]):
             found.setdefault(named["name"], {})[int(named["version"])] = path
     return found
+
+
+def _lowest_kept(versions: Mapping[int, Path], keep: int) -> int:
+    """The `keep`-th highest version that is sound; 0 where there are fewer, so that nothing goes."""
+    sound = (number for number in sorted(versions, reverse=True) if _is_sound(versions[number]))
+    return next(itertools.islice(sound, keep - 1, None), 0)
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        read_archive(path)
+    except ArchiveInvalid:
+        return False
+    return True
 
 
 def _orphans(store: Path, lowest_kept: Mapping[str, int]) -> dict[Path, list[Path]]:

@@ -17,10 +17,20 @@ SUFFIXES = (".mar", ".mar.sha256", ".checkpoint.pt", ".report.html")
 
 
 def fill(store: Path, *stems: str) -> None:
-    """Files of these versions, with a byte each."""
+    """Small archives of these versions, with a byte in each file beside them."""
     for stem in stems:
-        for suffix in SUFFIXES:
+        name, _, version = stem.rpartition("-")
+        make_archive(store, name, version)
+        for suffix in SUFFIXES[2:]:
             (store / f"{stem}{suffix}").write_bytes(b"x")
+
+
+def corrupted(path: Path) -> Path:
+    """The same file with one byte changed."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return path
 
 
 def names(store: Path) -> set[str]:
@@ -87,9 +97,10 @@ def test_what_a_build_renames_while_we_look_is_nothing_left_over(
 
 def test_the_highest_versions_of_each_model_stay(tmp_path: Path) -> None:
     fill(tmp_path, "m-2", "m-9", "m-10", "other-1", "m-1.b-1")
+    freed = sum((tmp_path / name).stat().st_size for name in files_of("m-2"))
     done = prune(tmp_path, keep=2)
     assert [one.path.name for one in done] == ["m-2.mar"]
-    assert done[0].freed_bytes == 4
+    assert done[0].freed_bytes == freed
     assert {path.name for path in done[0].removed} == files_of("m-2")
     assert names(tmp_path) == files_of("m-9", "m-10", "other-1", "m-1.b-1")
 
@@ -161,10 +172,12 @@ def test_a_dry_run_names_all_that_would_go_and_removes_nothing(tmp_path: Path) -
 
 
 def test_signatures_go_with_their_archive_and_names_that_begin_alike_stay(tmp_path: Path) -> None:
-    for name in ("m-1.mar", "m-1.mar.sig", "m-2.mar", "m-1.mar.txt", "m-1.b.mar", "m-11.report.html"):
+    fill(tmp_path, "m-1", "m-2")
+    others = {"m-1.mar.txt", "m-1.b.mar", "m-11.report.html"}
+    for name in {"m-1.mar.sig", *others}:
         (tmp_path / name).write_bytes(b"x")
     prune(tmp_path, keep=1)
-    assert names(tmp_path) == {"m-2.mar", "m-1.mar.txt", "m-1.b.mar", "m-11.report.html"}
+    assert names(tmp_path) == files_of("m-2") | others
 
 
 def test_an_archive_always_goes_before_its_hash(tmp_path: Path) -> None:
@@ -185,9 +198,10 @@ def test_what_went_is_told_also_where_the_rest_cannot_be_removed(
         unlink(path)
 
     monkeypatch.setattr(Path, "unlink", deny)
+    size = (tmp_path / "m-1.mar").stat().st_size
     [done] = prune(tmp_path, keep=1)
     assert [path.name for path in done.removed] == ["m-1.mar"]
-    assert (done.freed_bytes, done.is_fault) == (1, True)
+    assert (done.freed_bytes, done.is_fault) == (size, True)
     assert done.kept_because == "m-1.mar.sha256 cannot be removed: Permission denied"
 
 
@@ -206,3 +220,12 @@ def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_missing_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreMissing):
         prune(tmp_path / "gone", keep=1)
+
+
+def test_one_that_is_not_sound_does_not_count(tmp_path: Path) -> None:
+    fill(tmp_path, "m-1", "m-2", "m-3")
+    corrupted(tmp_path / "m-3.mar")
+    assert [one.path.name for one in prune(tmp_path, keep=1)] == ["m-1.mar"]
+    corrupted(tmp_path / "m-2.mar")
+    assert prune(tmp_path, keep=1) == []
+    assert names(tmp_path) == files_of("m-2", "m-3")
