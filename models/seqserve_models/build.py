@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seqserve_models.checkpoint import Checkpoint
 from seqserve_models.clean_check import load_clean
-from seqserve_models.errors import BuildError, ExportFailed
+from seqserve_models.errors import BuildError, ExportFailed, StoreUnwritable, VersionExists
 from seqserve_models.evaluate import Evaluation
 from seqserve_models.packing import PackedModel, pack_model
 from seqserve_models.plan import BuildPlan, BuildSettings, make_plans
@@ -91,6 +91,9 @@ def publish_all(packed: Sequence[PackedModel], progress: Progress) -> tuple[Buil
                 results.append(_publish(model, progress))
             except BuildError as error:
                 faults.append(error)
+                if isinstance(error, VersionExists | StoreUnwritable):  # the training itself is good
+                    with contextlib.suppress(StoreUnwritable):
+                        model.proven.fitted.unfinished.keep()
             waiting.remove(model)
     except BaseException:
         for model in waiting:

@@ -64,6 +64,11 @@ def check_interface(interface: ModelInterface) -> None:
 
 
 def _untrained(definition: ModelDefinition) -> nn.Sequential:
+    if isinstance(definition.build, nn.Module):
+        kind = type(definition.build).__name__
+        raise ModelInvalid(
+            f"{definition.name}: build is an object of class {kind}; accepted: a function that makes one"
+        )
     module: Any = call(f"{definition.name}: build", lambda: initialise(definition, seed=0))
     if isinstance(module, nn.Sequential):
         return module
@@ -196,6 +201,8 @@ def _answer_faults(interface: ModelInterface) -> Iterator[str]:
         yield f"output_shape {list(interface.output_shape)}; a classification has one axis, its classes"
     if interface.labels and interface.output_shape != (len(interface.labels),):
         yield f"labels has {len(interface.labels)} for an output_shape of {list(interface.output_shape)}"
+    if len(set(interface.labels)) != len(interface.labels):
+        yield f"labels has one twice: {', '.join(interface.labels)}"
     low, high = interface.minimum, interface.maximum
     if any(bound is not None and not math.isfinite(bound) for bound in (low, high)):
         yield f"minimum {low} and maximum {high} must be finite; None is no bound"

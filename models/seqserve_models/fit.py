@@ -69,7 +69,8 @@ def begin(plan: BuildPlan, base: Checkpoint | None) -> nn.Sequential:
             return call(f"{plan.definition.name}: edit", lambda: derivation.edit(trained))
     module = initialise(plan.definition, plan.seed)
     if plan.start is not None:
-        load_weights(module, plan.start.state_dict, "the checkpoint")
+        origin = f"the checkpoint of {plan.start.settings.get('name')}"
+        load_weights(module, plan.start.state_dict, origin)
     return module
 
 
@@ -81,7 +82,7 @@ def _run(
     except (TrainingDiverged, StoreUnwritable):
         unfinished.drop()  # going on would end in the same way, or cannot be written
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ModelInvalid):
         unfinished.keep()
         raise
     except Exception as error:  # layers, loss, optimizer and augmentation may be the user's own

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from seqserve_models.archive import archive_members, pack
 from seqserve_models.checkpoint import Checkpoint, weights_sha256
 from seqserve_models.dataset import Dataset
-from seqserve_models.errors import DatasetBroken, ExportFailed
+from seqserve_models.errors import DatasetBroken, ExportFailed, StoreUnwritable
 from seqserve_models.examples import prepare
 from seqserve_models.facts import library_versions
 from seqserve_models.fit import fit
@@ -97,7 +97,8 @@ def _guarded(unfinished: Unfinished) -> Iterator[None]:
         unfinished.drop()
         raise
     except BaseException:
-        unfinished.keep()
+        with suppress(StoreUnwritable):
+            unfinished.keep()
         raise
 
 

@@ -14,7 +14,7 @@ from seqserve_models.facts import training_facts
 from seqserve_models.fit import Fitted
 from seqserve_models.plan import BuildPlan
 from seqserve_models.progress import Progress
-from seqserve_models.verify import verify
+from seqserve_models.verify import largest_difference, verify
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,12 @@ def prove(plan: BuildPlan, fitted: Fitted, train_examples: int, test: Examples, 
     outputs = infer(module, inputs, batch_size=definition.max_batch_size)
     evaluation = evaluate(outputs, test.targets.numpy())
     progress.step(f"{evaluation.headline} on {len(inputs)} held-out examples")
+    few = inputs[:GOLDEN_EXAMPLES]
+    of_few = infer(module, few, batch_size=GOLDEN_EXAMPLES)
+    # Chance in an answer would look as if TorchScript differed.
+    largest_difference(of_few, outputs[: len(few)], "two answers of the module to the same examples")
     script = export(module, definition.name, plan.source)
     max_delta = verify(script, definition, inputs, outputs)
     progress.step(f"TorchScript agrees with the module; largest difference {max_delta:.2g}")
-    few = inputs[:GOLDEN_EXAMPLES]
-    golden = golden_document(few, infer(module, few, batch_size=GOLDEN_EXAMPLES))
+    golden = golden_document(few, of_few)
     return Proven(plan, fitted, train_examples, test, outputs, evaluation, script, golden, max_delta)

@@ -106,7 +106,9 @@ def _check_folder(store: Path) -> None:
     if store.exists() and not store.is_dir():
         raise StoreUnwritable(f"{store} is not a folder", hint="--output names the model store")
     there = next(folder for folder in (store.absolute(), *store.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not there.is_dir():
+        raise StoreUnwritable(f"{store}: {there} is not a folder", hint="--output names the model store")
+    if not os.access(there, os.W_OK | os.X_OK):
         raise StoreUnwritable(f"{store} cannot be written: no permission in {there}")
 
 

@@ -11,7 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seqserve_models.definition import ModelDefinition, Recipe
 from seqserve_models.errors import ModelInvalid, TrainingDiverged
@@ -72,7 +73,9 @@ class Training:
         self._optimizer = call(
             f"{name}: optimizer", lambda: recipe.optimizer(parameters, recipe.learning_rate)
         )
+        _check_kind(f"{name}: optimizer", self._optimizer, Optimizer)
         self._schedule = call(f"{name}: schedule", lambda: recipe.schedule(self._optimizer, steps))
+        _check_kind(f"{name}: schedule", self._schedule, LRScheduler)
         # torch's global generators of the CPU and of the device, for layers such as Dropout.
         self._chance: Tensor | None = None
         self._device_chance: Tensor | None = None
@@ -149,13 +152,25 @@ class Training:
         if self._recipe.augmentation is not None:
             inputs = self._recipe.augmentation(inputs, self._order)
         outputs = self._trained(inputs.reshape(-1, *self._definition.input_shape))  # [b, *output]
-        loss = self._loss(outputs, targets)
+        loss = self._checked(self._loss(outputs, targets))
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._optimizer.step()
         if not isinstance(self._schedule, ReduceLROnPlateau):
             self._schedule.step()
         return loss.item(), self._right(outputs, targets)
+
+    def _checked(self, loss: Any) -> Tensor:
+        """What a loss of somebody's own gave. Raises ModelInvalid."""
+        if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+            return loss.squeeze()
+        came = (
+            f"a tensor of shape {[*loss.shape]}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        )
+        raise ModelInvalid(
+            f"{self._definition.name}: loss gives {came}; accepted: a tensor of one number that was computed "
+            "from the outputs"
+        )
 
     def _right(self, outputs: Tensor, targets: Tensor) -> int:
         return int((outputs.argmax(1) == targets).sum()) if self._is_classifier else 0
@@ -181,6 +196,11 @@ class Training:
                 loss += self._loss(outputs, targets).item() * len(batch)
                 right += self._right(outputs, targets)
         return loss / len(test), right / len(test) if self._is_classifier else None
+
+
+def _check_kind(what: str, came: object, wanted: type) -> None:
+    if not isinstance(came, wanted):
+        raise ModelInvalid(f"{what} gives an object of class {type(came).__name__}, not a {wanted.__name__}")
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:

@@ -27,6 +27,7 @@ from seqserve_models.errors import (
     ExportFailed,
     LayerMisfit,
     ModelInvalid,
+    StoreUnwritable,
     TargetUnusable,
     TrainingDiverged,
     UnknownModel,
@@ -379,7 +380,7 @@ def test_a_long_training_that_comes_to_nothing_leaves_the_store_untouched(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("where", ["prove.export", "packing.pack", "build.load_clean", "build.publish"])
+@pytest.mark.parametrize("where", ["prove.export", "build.load_clean"])
 def test_an_interrupt_behind_the_last_epoch_loses_nothing(
     tmp_path: Path, definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -442,6 +443,25 @@ def test_what_no_gateway_could_serve_is_not_archived(tmp_path: Path, expression:
     with pytest.raises(ExportDiffers, match=says):
         build([f"{tmp_path / 'odd.py'}:OWN"], settings)
     assert not (tmp_path / "store").exists()
+
+
+def test_answers_by_chance_are_named_as_such(tmp_path: Path) -> None:
+    chance = ODD.replace("values.EXPRESSION", "torch.nn.functional.dropout(values, 0.5)")
+    (tmp_path / "odd.py").write_text(chance)
+    with pytest.raises(ExportDiffers, match="two answers of the module to the same examples differ"):
+        build([f"{tmp_path / 'odd.py'}:OWN"], BuildSettings(output=tmp_path / "store", epochs=1))
+
+
+def test_a_full_disk_behind_the_training_loses_nothing(
+    tmp_path: Path, definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Path:
+        raise StoreUnwritable("no space left")
+
+    monkeypatch.setattr("seqserve_models.build.publish", full)
+    with pytest.raises(StoreUnwritable):
+        run_plans(planned(definition, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["digit_mlp-1.unfinished.pt"]
 
 
 def test_a_leftover_of_a_removed_version_costs_no_training(

@@ -70,6 +70,11 @@ from seqserve_models.signature import signature_document
         ({"labels": range(10)}, "labels range.*; accepted: a tuple of texts"),
         ({"labels": tuple(range(10))}, "labels .*; accepted: a tuple of texts"),
         ({"labels": ("a", "b")}, r"labels has 2 for an output_shape of \[10\]"),
+        ({"labels": tuple("0123456788")}, "labels has one twice"),
+        (
+            {"build": nn.Sequential(nn.Linear(784, 10))},
+            "build is an object of class Sequential; accepted: a func",
+        ),
         ({"minimum": 2.0}, "minimum 2 is above maximum 1"),
         ({"minimum": "0"}, "minimum '0'; accepted: a number, or None"),
         ({"maximum": math.inf}, "must be finite; None is no bound"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,3 +227,27 @@ def test_batch_norm_trains_on_one_example_more_than_full_batches(
 
     module = run(replace(definition, build=normalised), replace(recipe, batch_size=95))
     assert torch.isfinite(weights(module)).all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (lambda *_: 1.0, "loss gives a float; accepted: a tensor of one number"),
+        (lambda logits, _: logits.mean(1), r"loss gives a tensor of shape \[32\]"),
+        (lambda logits, _: logits.mean().detach(), r"loss gives a tensor of shape \[\]"),
+    ],
+)
+def test_a_loss_that_cannot_go_down_is_refused(
+    definition: ModelDefinition, recipe: Recipe, loss: Any, says: str
+) -> None:
+    with pytest.raises(ModelInvalid, match=f"digit_mlp: {says}"):
+        run(replace(definition, loss=loss), recipe)
+
+
+@pytest.mark.parametrize("field", ["optimizer", "schedule"])
+def test_what_is_no_optimizer_or_schedule_is_refused(
+    definition: ModelDefinition, recipe: Recipe, field: str
+) -> None:
+    nothing: Any = {field: lambda *_: None}
+    with pytest.raises(ModelInvalid, match=f"digit_mlp: {field} gives an object of class NoneType"):
+        begin(definition, replace(recipe, **nothing))

@@ -58,7 +58,8 @@ def command(*, targets: tuple[str, ...], is_all: bool, **settings: Any) -> None:
       seqserve build my_model.py:MY_MODEL --seed 1
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     if bool(targets) == is_all:
-        raise click.UsageError("name the models to build, or ask for --all")
+        both = "either name the models to build or ask for --all, not both"
+        raise click.UsageError(both if is_all else "name the models to build, or ask for --all")
     with imported("building"):
         from seqserve_models.build import build  # noqa: PLC0415 - torch takes seconds, and is an extra
         from seqserve_models.plan import BuildSettings  # noqa: PLC0415

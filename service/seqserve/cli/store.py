@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
+from seqserve.archive import scan_store
 from seqserve.cli.faults import Refused
 from seqserve.cli.tables import print_table
 from seqserve.store import StoredArchive, leftovers, prune, read_store
@@ -74,6 +75,8 @@ def prune_command(*, model_store: Path, keep: int, model: str | None, is_dry_run
 
     Exit 1 if one stays for another reason.
     """
+    if model is not None and not any(path.name.startswith(f"{model}-") for path in scan_store(model_store)):
+        raise Refused(f"there is no model {model!r} in {model_store}")
     done = prune(model_store, keep=keep, model=model, is_dry_run=is_dry_run)
     verb = "would remove" if is_dry_run else "removed"
     for one in done:
