@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.documents import blocks, languages, run_document
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
 
+@pytest.mark.long
 def test_every_block_does_and_prints_what_it_says(tmp_path: Path) -> None:
     run_document(TUTORIAL, tmp_path)
 

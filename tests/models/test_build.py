@@ -73,6 +73,12 @@ build(["digit_mlp"], BuildSettings(output=Path("store"), epochs=2, seed=4, versi
 """
 
 
+@pytest.fixture(autouse=True)
+def without_clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """test_clean_check.py is about that step, which takes seconds and is the same in every build here."""
+    monkeypatch.setattr("seqserve_models.build.load_clean", lambda *_: None)
+
+
 def planned(definition: ModelDefinition, store: Path) -> list[BuildPlan]:
     """What a build of this one would do."""
     return make_plans([Target(definition, definition.name)], BuildSettings(output=store))
@@ -232,6 +238,7 @@ def test_a_loss_that_raises_is_named_and_leaves_nothing(tmp_path: Path, definiti
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.long
 def test_a_derived_model_is_the_same_whether_its_base_is_there_or_not(tmp_path: Path) -> None:
     (base, alone) = build(["digit_parity"], BuildSettings(output=tmp_path / "one", epochs=2))
     assert (base.name, alone.name) == ("digit_mlp", "digit_parity")
