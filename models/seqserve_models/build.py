@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seqserve_models.checkpoint import Checkpoint
 from seqserve_models.clean_check import load_clean
-from seqserve_models.errors import BuildError, ExportFailed, StoreUnwritable, VersionExists
+from seqserve_models.errors import BuildError, ExportFailed, StoreUnwritable
 from seqserve_models.evaluate import Evaluation
 from seqserve_models.packing import PackedModel, pack_model
 from seqserve_models.plan import BuildPlan, BuildSettings, make_plans
@@ -91,17 +91,25 @@ def publish_all(packed: Sequence[PackedModel], progress: Progress) -> tuple[Buil
                 results.append(_publish(model, progress))
             except BuildError as error:
                 faults.append(error)
-                if isinstance(error, VersionExists | StoreUnwritable):  # the training itself is good
-                    with contextlib.suppress(StoreUnwritable):
-                        model.proven.fitted.unfinished.keep()
+                _settle(model, error)
             waiting.remove(model)
-    except BaseException:
+    except BaseException as error:
         for model in waiting:
-            model.proven.fitted.unfinished.keep()
+            _settle(model, error)
         raise
     if faults:
         raise faults[0]
     return tuple(results)
+
+
+def _settle(model: PackedModel, error: BaseException) -> None:
+    """Keep the training of a model that was not published, unless it would never be."""
+    unfinished = model.proven.fitted.unfinished
+    if isinstance(error, ExportFailed):
+        unfinished.drop()
+        return
+    with contextlib.suppress(StoreUnwritable):  # the error itself says more
+        unfinished.keep()
 
 
 def _reserved(plan: BuildPlan, reservations: ExitStack) -> BuildPlan:

@@ -11,8 +11,9 @@ import numpy as np
 from seqserve_models.dataset import Classes, DataOptions, Dataset, Pixels, hold_out
 from seqserve_models.errors import DatasetBroken, DatasetMissing, SettingInvalid
 from seqserve_models.idx import read_idx
-from seqserve_models.mnist_download import StepTransfer, download_mnist
+from seqserve_models.mnist_download import download_mnist
 from seqserve_models.rendering import render
+from seqserve_models.transfer import StepTransfer
 
 CLASSES = 10
 IMAGE_SHAPE = (28, 28)

@@ -21,8 +21,8 @@ from seqserve_models.definition import (
 from seqserve_models.errors import LayerOpaque, ModelInvalid
 from seqserve_models.expectations import CONTAINERS, explain_container
 from seqserve_models.export import check_scriptable
+from seqserve_models.foreign import call
 from seqserve_models.shapes import LayerRow, follow
-from seqserve_models.source import call
 from seqserve_models.train import initialise, logits_of
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")

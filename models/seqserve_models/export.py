@@ -21,9 +21,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from seqserve_models.errors import ExportFailed
+from seqserve_models.foreign import one_line
 from seqserve_models.interpreter import StepFailed, run_fresh
 from seqserve_models.members import without_chance
-from seqserve_models.source import Source, import_source, one_line, searched
+from seqserve_models.source import Source, import_source, searched
 
 MODULE_FILE = "module.bin"
 

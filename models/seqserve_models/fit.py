@@ -10,9 +10,9 @@ from torch import nn
 from seqserve_models.checkpoint import Checkpoint, load_weights
 from seqserve_models.errors import CheckpointUnusable, ModelInvalid, StoreUnwritable, TrainingDiverged
 from seqserve_models.examples import Examples
+from seqserve_models.foreign import call, first_line
 from seqserve_models.plan import BuildPlan
 from seqserve_models.progress import EpochReport, Progress
-from seqserve_models.source import call, first_line
 from seqserve_models.train import Training, batches, initialise
 from seqserve_models.unfinished import Unfinished
 
@@ -79,8 +79,10 @@ def _run(
 ) -> nn.Sequential:
     try:
         return training.run(train, test, unfinished.follow)
-    except (TrainingDiverged, StoreUnwritable):
-        unfinished.drop()  # going on would end in the same way, or cannot be written
+    except TrainingDiverged:
+        unfinished.drop()  # going on would end in the same way
+        raise
+    except StoreUnwritable:  # what was written before is still good
         raise
     except (KeyboardInterrupt, ModelInvalid):
         unfinished.keep()

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import IO, Protocol, Self
+from typing import IO, Self
 
 import httpx
 
 from seqserve_models.errors import DownloadFailed
+from seqserve_models.transfer import Transfer
 
 MIRRORS: tuple[str, ...] = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -39,31 +40,8 @@ PAUSES_SECONDS = (1.0, 4.0)
 SECONDS_OF_A_STALL = 600.0
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 ADVANCES_A_FILE = 20
-LINES_A_FILE = 4
 BUSY = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
 GZIP_MAGIC = b"\x1f\x8b"
-
-
-class Transfer(Protocol):
-    """Hears how far a file has come."""
-
-    def advance(self, name: str, received_bytes: int, total_bytes: int | None) -> None:
-        """At most 20 times for each try; `total_bytes` is None where the server does not tell."""
-
-
-class StepTransfer:
-    """Turns a transfer into lines, at most four for each try: `train-images-idx3-ubyte.gz: 4.8 of 9.6 MB`."""
-
-    def __init__(self, step: Callable[[str], None]) -> None:
-        self._step = step
-        self._told = ("", 0)
-
-    def advance(self, name: str, received_bytes: int, total_bytes: int | None) -> None:
-        """One line for every quarter; of an unknown size, for every quarter of the largest accepted."""
-        told = (name, received_bytes * LINES_A_FILE // (total_bytes or MAX_BYTES))
-        if told[1] > 0 and told != self._told:
-            self._step(f"{name}: {_amount(received_bytes, total_bytes)}")
-        self._told = told
 
 
 def download_mnist(
@@ -308,9 +286,3 @@ def _failure(text: str, folder: Path) -> DownloadFailed:
         hint=f"get the four files in another way, put them into {folder}, and use --data-dir {folder} "
         "without --download",
     )
-
-
-def _amount(received_bytes: int, total_bytes: int | None) -> str:
-    unit, size, digits = ("MB", 10**6, 1) if (total_bytes or received_bytes) >= 10**6 else ("kB", 10**3, 0)
-    of_total = "" if total_bytes is None else f" of {total_bytes / size:.{digits}f}"
-    return f"{received_bytes / size:.{digits}f}{of_total} {unit}"

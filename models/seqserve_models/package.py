@@ -24,9 +24,10 @@ from seqserve_models.errors import ModelInvalid, WeightsUnusable
 from seqserve_models.evaluate import infer
 from seqserve_models.export import export
 from seqserve_models.facts import library_versions
+from seqserve_models.foreign import first_line
 from seqserve_models.interface_file import InterfaceFile
 from seqserve_models.signature import signature_document
-from seqserve_models.source import Source, first_line, searched
+from seqserve_models.source import Source, searched
 from seqserve_models.store import CHECKPOINT, choose_version, publish
 from seqserve_models.target import Target
 from seqserve_models.threads import fixed_threads

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from seqserve_models.archive import archive_members, pack
 from seqserve_models.checkpoint import Checkpoint, weights_sha256
@@ -15,12 +14,14 @@ from seqserve_models.errors import DatasetBroken, ExportFailed, StoreUnwritable
 from seqserve_models.examples import prepare
 from seqserve_models.facts import library_versions
 from seqserve_models.fit import fit
+from seqserve_models.foreign import call
 from seqserve_models.plan import BuildPlan
 from seqserve_models.progress import Progress
 from seqserve_models.prove import Proven, prove
 from seqserve_models.report import ReportFacts, render_report
 from seqserve_models.signature import signature_document
-from seqserve_models.source import call, searched
+from seqserve_models.source import searched
+from seqserve_models.stopwatch import Stopwatch
 from seqserve_models.store import CHECKPOINT, REPORT
 from seqserve_models.threads import fixed_threads
 from seqserve_models.unfinished import Unfinished
@@ -52,20 +53,6 @@ class PackedModel:
     def sha256(self) -> str:
         """Of the archive, in hex."""
         return hashlib.sha256(self.archive).hexdigest()
-
-
-@dataclass
-class Stopwatch:
-    """Seconds of each step."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """The time of this block."""
-        started = time.monotonic()
-        yield
-        self.seconds[name] = time.monotonic() - started
 
 
 def pack_model(plan: BuildPlan, base: Checkpoint | None, progress: Progress) -> PackedModel:

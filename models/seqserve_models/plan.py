@@ -275,7 +275,8 @@ def _without_base_checkpoint(target: Target, settings: BuildSettings) -> BuildSe
     if start.is_finished or start.settings["name"] != derivation.base.name:
         return settings
     kept = start.settings
-    return replace(settings, from_checkpoint=None, seed=kept["seed"], epochs=kept["epochs"])
+    own = {name: kept[name] for name in ("dataset", "seed", "epochs")}
+    return replace(settings, from_checkpoint=None, **own)
 
 
 def described(part: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -10,21 +11,26 @@ from seqserve_models.errors import StoreUnwritable, VersionExists
 from seqserve_models.store import archive_path, beside, is_version_used
 
 MARK = ".building"
+TRIES = 10
 
 
 class Reservation:
-    """Holds `version` until `close`; it ends with the process, however that ends."""
+    """Holds `version` until `close`; it ends with the process, however that ends.
 
-    def __init__(self, path: Path, version: str, descriptor: int) -> None:
+    made_store: the folder was not there before, and goes again if nothing came into it.
+    """
+
+    def __init__(self, path: Path, version: str, descriptor: int, *, made_store: bool) -> None:
         self.version = version
-        self._path, self._descriptor = path, descriptor
+        self._path, self._descriptor, self._made_store = path, descriptor, made_store
 
     def close(self) -> None:
-        """Others may take the number, where it was not used; an empty store goes as well."""
+        """Others may take the number, where it was not used."""
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
-        if not any(self._path.parent.iterdir()):
-            self._path.parent.rmdir()
+        if self._made_store:
+            with contextlib.suppress(OSError):  # it is not empty, or another build has removed it
+                self._path.parent.rmdir()
 
 
 def reserve(store: Path, name: str, version: str, *, is_fixed: bool) -> Reservation:
@@ -32,14 +38,15 @@ def reserve(store: Path, name: str, version: str, *, is_fixed: bool) -> Reservat
 
     Raises VersionExists, StoreUnwritable.
     """
-    number = int(version)
+    number, made_store = int(version), not store.exists()
     while True:
         path = _mark(store, name, str(number))
         descriptor = _locked(path)
-        if descriptor is not None and (is_fixed or not is_version_used(store, name, str(number))):
-            return Reservation(path, str(number), descriptor)
         if descriptor is not None:
-            Reservation(path, str(number), descriptor).close()
+            reservation = Reservation(path, str(number), descriptor, made_store=made_store)
+            if is_fixed or not is_version_used(store, name, str(number)):
+                return reservation
+            reservation.close()
         elif is_fixed:
             raise VersionExists(f"version {version} of {name} is being built by another process")
         number += 1
@@ -52,11 +59,7 @@ def _mark(store: Path, name: str, version: str) -> Path:
 
 def _locked(path: Path) -> int | None:
     """A descriptor of the file with a lock that nobody else has; None where another build has it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreUnwritable(f"{path.parent} cannot be written: {error.strerror or error}") from error
+    descriptor = _opened(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -68,3 +71,15 @@ def _locked(path: Path) -> int | None:
         return descriptor
     os.close(descriptor)  # its former owner has just removed it
     return _locked(path)
+
+
+def _opened(path: Path) -> int:
+    for _ in range(TRIES):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # another build has just removed the folder that it had made
+            continue
+        except OSError as error:
+            raise StoreUnwritable(f"{path.parent} cannot be written: {error.strerror or error}") from error
+    raise StoreUnwritable(f"{path.parent} cannot be written: it is removed again and again")

@@ -20,7 +20,7 @@ from seqserve_models.expectations import (
     explain_container,
     is_shrinking,
 )
-from seqserve_models.source import first_line
+from seqserve_models.foreign import first_line
 
 # A size that layers rarely have, so that a lost or mixed batch shows; small, since an LSTM may loop over it.
 BATCH = 61

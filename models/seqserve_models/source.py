@@ -5,16 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
 
-from seqserve_models.errors import BuildError, TargetUnusable
+from seqserve_models.errors import TargetUnusable
+from seqserve_models.foreign import call
 
-Result = TypeVar("Result")
 FORMS = "a target is FILE.py:NAME, package.module:NAME or a model of the zoo"
 
 
@@ -68,28 +67,6 @@ def import_source(source: Source) -> ModuleType:
     return _import_file(source) if source.is_file else _import_module(source.place)
 
 
-def call(what: str, function: Callable[[], Result]) -> Result:
-    """Run somebody's code. Raises TargetUnusable, and our own errors as they are."""
-    try:
-        return function()
-    except BuildError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise TargetUnusable(
-            f"{what} raises {type(error).__name__}: {first_line(error)}", hint=_hint(error)
-        ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def one_line(error: BaseException, most_characters: int = 500) -> str:
-    """The whole of an error's text on one line."""
-    return " ".join(str(error).split())[:most_characters] or type(error).__name__
-
-
 def _import_file(source: Source) -> ModuleType:
     path = Path(source.place)
     if not path.is_file():
@@ -108,11 +85,3 @@ def _import_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise TargetUnusable(f"{name!r} is neither a Python file nor a module's name", hint=FORMS)
     return call(f"importing {name}", lambda: importlib.import_module(name))
-
-
-def _hint(error: BaseException) -> str:
-    if "no known parent package" in str(error):
-        return "a file with relative imports is part of a package; name it as package.module:NAME"
-    if isinstance(error, SystemExit):
-        return 'what should run only as a program belongs under `if __name__ == "__main__":`'
-    return ""

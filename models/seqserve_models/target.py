@@ -14,7 +14,8 @@ from torch import nn
 from seqserve_models.definition import ModelDefinition
 from seqserve_models.errors import ModelInvalid, TargetUnusable, UnknownModel
 from seqserve_models.expectations import CONTAINERS, explain_container
-from seqserve_models.source import FORMS, Source, call, import_source, searched, source_at
+from seqserve_models.foreign import call
+from seqserve_models.source import FORMS, Source, import_source, searched, source_at
 from seqserve_models.zoo import find_model
 
 TO_BUILD = "a build also needs data and shapes; `seqserve new NAME` writes a ModelDefinition to begin with"

@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from seqserve_models.definition import ModelDefinition, Recipe
 from seqserve_models.errors import ModelInvalid, TrainingDiverged
 from seqserve_models.examples import Examples
+from seqserve_models.foreign import call
 from seqserve_models.progress import EpochReport
-from seqserve_models.source import call
 
 OnEpoch = Callable[["Training"], None]
 

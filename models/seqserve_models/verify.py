@@ -11,8 +11,8 @@ from seqserve_models.definition import ModelInterface
 from seqserve_models.errors import ExportDiffers
 from seqserve_models.evaluate import infer
 from seqserve_models.export import load
+from seqserve_models.foreign import first_line
 from seqserve_models.signature import CPU_TOLERANCE, Tolerance
-from seqserve_models.source import first_line
 
 SINGLES = 32
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqserve_models.checkpoint import is_state_dict
 from seqserve_models.errors import WeightsUnusable
 from seqserve_models.export import load
-from seqserve_models.source import first_line
+from seqserve_models.foreign import first_line
 
 CODE = "/code/"
 

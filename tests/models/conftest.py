@@ -52,3 +52,9 @@ def write_idx(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def without_clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """test_clean_check.py is about that step, which takes seconds and is the same in every build here."""
+    monkeypatch.setattr("seqserve_models.build.load_clean", lambda *_: None)

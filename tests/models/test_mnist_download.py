@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from seqserve_models.errors import DownloadFailed
-from seqserve_models.mnist_download import FILES, MAX_BYTES, PIECE_BYTES, StepTransfer, download_mnist
+from seqserve_models.mnist_download import FILES, MAX_BYTES, PIECE_BYTES, download_mnist
 
 MNIST_DIR = os.environ.get("SEQSERVE_MNIST_DIR")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -359,35 +359,6 @@ def test_progress_is_told_up_to_the_end_and_at_most_20_times(
     assert received == sorted(set(received))
     assert 2 <= len(received) <= 20
     assert received[-1] == len(packed) or not tells_length
-
-
-def test_lines_are_told_for_every_quarter() -> None:
-    lines: list[str] = []
-    transfer = StepTransfer(lines.append)
-    for twentieth in range(1, 21):
-        transfer.advance("images.gz", twentieth * 500_000, 10_000_000)
-    transfer.advance("labels.gz", 4_500, 4_500)
-    assert lines == [
-        "images.gz: 2.5 of 10.0 MB",
-        "images.gz: 5.0 of 10.0 MB",
-        "images.gz: 7.5 of 10.0 MB",
-        "images.gz: 10.0 of 10.0 MB",
-        "labels.gz: 4 of 4 kB",
-    ]
-
-
-def test_a_transfer_that_begins_anew_is_told_anew() -> None:
-    lines: list[str] = []
-    transfer = StepTransfer(lines.append)
-    for received in (100, 900, 100, 900):
-        transfer.advance("images.gz", received * 10_000, 10_000_000)
-    assert lines == ["images.gz: 9.0 of 10.0 MB"] * 2
-
-
-def test_an_unknown_size_is_left_out() -> None:
-    lines: list[str] = []
-    StepTransfer(lines.append).advance("images.gz", 17_000_000, None)
-    assert lines == ["images.gz: 17.0 MB"]
 
 
 @pytest.mark.skipif(MNIST_DIR is None, reason="SEQSERVE_MNIST_DIR names no folder with MNIST's files")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from seqserve.cli.build_side import build_faults, imported
+from seqserve.cli.build_side import build_faults, imported, output_option, version_option
 from seqserve.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 @click.command("build")
 @click.argument("targets", nargs=-1, metavar="MODEL...")
 @click.option("--all", "is_all", is_flag=True, help="Every model of the zoo that knows the data set.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("model-store"),
-    show_default=True,
-    help="The model store.",
-)
+@output_option
 @click.option(
     "--dataset", help="For the zoo: digits (embedded), mnist, line. [default: the model's first recipe]"
 )
@@ -32,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--download", is_flag=True, help="Fetch MNIST's files into --data-dir, where they are missing.")
 @click.option("--seed", type=int, help="The same seed gives the same bytes. [default: 0]")
 @click.option("--epochs", type=int, help="Passes over the training examples. [default: the recipe's own]")
-@click.option("--version", help="A version that the store does not have. [default: the next number]")
+@version_option
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda, cuda:N.")
 @click.option(
     "--from-checkpoint",

@@ -1,11 +1,25 @@
-"""What the commands of the build side share: an extra that may be missing, and faults in words."""
+"""What the commands of the build side share: options, an extra that may be missing, and faults in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import click
 
 from seqserve.cli.faults import NotTried, Refused
+
+output_option = click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("model-store"),
+    show_default=True,
+    help="The model store.",
+)
+version_option = click.option(
+    "--version", help="A version that the store does not have. [default: the next number]"
+)
 
 
 @contextmanager

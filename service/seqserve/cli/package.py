@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from seqserve.cli.build_side import build_faults, imported
+from seqserve.cli.build_side import build_faults, imported, output_option, version_option
 
 
 @click.command("package")
@@ -18,14 +18,8 @@ from seqserve.cli.build_side import build_faults, imported
 @click.option(
     "--definition", metavar="TARGET", help="For weights: FILE.py:NAME or package.module:NAME, which is run."
 )
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("model-store"),
-    show_default=True,
-    help="The model store.",
-)
-@click.option("--version", help="A version that the store does not have. [default: the next number]")
+@output_option
+@version_option
 @click.option(
     "--examples",
     type=click.Path(path_type=Path),
