@@ -17,6 +17,8 @@ import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -31,6 +33,7 @@ MAX_ARCHIVE_BYTES = 2**30
 MAX_UNCOMPRESSED_BYTES = 2**30
 MAX_COMPRESSION_RATIO = 200
 _MAX_SIDECAR_BYTES = 4096
+_MAX_CLAIM_BYTES = 2**20
 # Below this size a member cannot hurt, and a few repetitive lines do compress by more than 200.
 _RATIO_FREE_BYTES = 2**20
 
@@ -108,6 +111,22 @@ def read_archive(path: Path) -> Archive:
         )  # fmt: skip
     except ArchiveInvalid as error:
         raise ArchiveInvalid(f"{path.name}: {error}", hint=error.hint) from error
+
+
+def claimed_signatures(paths: Iterable[Path]) -> list[Signature]:
+    """What archives say that they take, unverified, to size limits by.
+
+    Those that say nothing readable are left out.
+    """
+    signatures = []
+    for path in paths:
+        with (
+            suppress(ArchiveInvalid, KeyError, *_ZIP_FAULTS),
+            zipfile.ZipFile(path) as archive,
+            archive.open(_SIGNATURE) as member,
+        ):
+            signatures.append(Signature.parse(member.read(_MAX_CLAIM_BYTES)))
+    return signatures
 
 
 def _read_file(path: Path, what: str, max_bytes: int) -> bytes:

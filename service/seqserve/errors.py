@@ -2,6 +2,9 @@
 
 SeqserveError
 ├── InvalidRequest          the caller sent something the signature does not accept
+│   └── UnsupportedMedia    a body in an encoding that HTTP callers may not use
+├── MessageTooLarge         a message above the limit; no retry will help
+├── LoadInProgress          somebody is loading that model already
 ├── NotFound
 │   ├── ModelNotFound       no model of that name in the repository
 │   └── VersionNotFound     the model is there, that version is not
@@ -58,6 +61,27 @@ class InvalidRequest(SeqserveError):
         self.came = quote_came(came)
         self.accepted = accepted
         super().__init__(f"{self.field}: {self.came}; accepted: {accepted}")
+
+
+class UnsupportedMedia(InvalidRequest):
+    """An HTTP body in a content type or encoding that is not taken."""
+
+    reason: ClassVar[str] = "UNSUPPORTED_MEDIA"
+
+
+class MessageTooLarge(SeqserveError):
+    """More bytes than a message may have."""
+
+    reason: ClassVar[str] = "MESSAGE_TOO_LARGE"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the message has more than {limit_bytes} bytes, the limit of this gateway")
+
+
+class LoadInProgress(SeqserveError):
+    """A model is being loaded or unloaded, so it cannot be told to do either."""
+
+    reason: ClassVar[str] = "LOAD_IN_PROGRESS"
 
 
 class NotFound(SeqserveError):

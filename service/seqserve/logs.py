@@ -7,23 +7,51 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict
+
+LEVELS = logging.getLevelNamesMapping()
+
+
+class _Threshold:
+    """Drops what is below a level, which may change while the program runs."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+
+    def __call__(self, _logger: object, method: str, event: EventDict) -> EventDict:
+        """A structlog processor; methods are named after levels."""
+        if LEVELS.get(method.upper(), logging.ERROR) < self.level:
+            raise structlog.DropEvent
+        return event
+
+
+_threshold = _Threshold()
+
+
+def set_log_level(level: str) -> None:
+    """From now on log what is at least this urgent: `debug` … `error`."""
+    _threshold.level = LEVELS[level.upper()]
 
 
 def configure_logs(level: str, log_format: str) -> None:
-    """Set the level (`debug` … `error`) and format (`json`, `console`, `auto`) for the whole program."""
+    """Set the level and format (`json`, `console`, `auto`) for the whole program."""
+    # Tracebacks without the values of variables: those are callers' tensors, and slow to write out.
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     last: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
+    set_log_level(level)
     structlog.configure(
         processors=[
+            _threshold,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

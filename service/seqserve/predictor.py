@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from seqserve.batching import Outcome, Part
 from seqserve.engines.base import FloatArray, LoadedModel
 from seqserve.errors import DeadlineExceeded, EngineContractError, InvalidRequest
 from seqserve.metrics import Metrics
-from seqserve.repository import ReadyVersion, Repository
+from seqserve.observers import Phases, VersionObserver
+from seqserve.repository import Repository
 from seqserve.signature import Signature
 from seqserve.status import status_of
 from seqserve.tensors import RawTensor
+from seqserve.versions import ReadyVersion
 
 PROBABILITY_SUM_TOLERANCE = 1e-3
 DEADLINE_SLACK_SECONDS = 0.02  # gRPC's timers and ours start at different moments
@@ -32,12 +35,14 @@ class Request:
 
     content: reads the protocol's message once the signature is known; raises InvalidRequest.
     timeout_seconds: None where the caller set no deadline.
+    request_id: decides which version of a canary answers.
     """
 
     model: str
     version: str
     content: Callable[[Signature], Content]
     timeout_seconds: float | None = None
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,51 +66,76 @@ class Prediction:
     signature: Signature
     rows: FloatArray
     receipt: Receipt
+    observer: VersionObserver
 
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """Answers requests from the repository's models."""
+    """Answers requests from the repository's models.
+
+    default_timeout_seconds: for callers who set no deadline; max_timeout_seconds: nobody waits longer.
+    """
 
     repository: Repository
     metrics: Metrics
     max_request_examples: int
     default_timeout_seconds: float
+    max_timeout_seconds: float = math.inf
 
     async def predict(self, request: Request) -> Prediction:
         """Answer a request and count it by its code.
 
         Raises InvalidRequest, NotFound, Unavailable, Overloaded, DeadlineExceeded, EngineContractError.
         """
-        code, started = "OK", time.perf_counter()
-        seconds = self.default_timeout_seconds if request.timeout_seconds is None else request.timeout_seconds
-        deadline = asyncio.get_running_loop().time() + seconds
+        call = _Call(self._seconds(request.timeout_seconds))
         try:
-            return await self._predict(request, seconds, deadline)
+            return await self._predict(request, call)
         except asyncio.CancelledError:
-            code = _why_cancelled(deadline)
+            call.code = _why_cancelled(call.deadline)
             raise
         except Exception as error:
-            code = status_of(error).grpc.name
+            call.code = status_of(error).grpc.name
             raise
         finally:
-            labels = self.repository.labels(request.model, request.version)
-            self.metrics.count_request(*labels, code, time.perf_counter() - started)
+            self._count(request, call)
 
-    async def _predict(self, request: Request, seconds: float, deadline: float) -> Prediction:
-        bound = self.repository.resolve(request.model, request.version)
-        try:
-            async with asyncio.timeout_at(deadline):
-                rows = await self._rows(request.content(bound.signature), bound.signature)  # [n, *example]
-                parts = _parts(rows, bound.signature.max_batch_size)
-                outcomes = await bound.batcher.submit(parts, deadline=deadline)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {seconds:g} s") from error
-        answers = tensors.stack([outcome.result for outcome in outcomes])  # [n, *output]
-        check_answers(answers, bound.signature)
+    def _seconds(self, wished: float | None) -> float:
+        seconds = self.default_timeout_seconds if wished is None else wished
+        return min(seconds, self.max_timeout_seconds)
+
+    def _count(self, request: Request, call: _Call) -> None:
+        if call.bound is None:
+            labels = self.repository.metric_labels(request.model, request.version)
+        else:
+            labels = call.bound.name, call.bound.version
+            if call.code != "OK":
+                call.bound.observer.request_failed(time.perf_counter() - call.started)
+        self.metrics.count_request(*labels, call.code)
+
+    async def _predict(self, request: Request, call: _Call) -> Prediction:
+        # From here until the answer nothing unloads the version that the request is bound to.
+        with self.repository.resolve(request.model, request.version, request.request_id) as bound:
+            call.bound = bound
+            outcomes = await self._outcomes(request, call, bound)
+            answers = tensors.stack([outcome.result for outcome in outcomes])  # [n, *output]
+            check_answers(answers, bound.signature)
         receipt = _receipt(bound, outcomes)
-        self.metrics.queue_seconds.labels(bound.name, bound.version).observe(receipt.queue_seconds)
-        return Prediction(bound.name, bound.version, bound.signature, answers, receipt)
+        total_seconds = time.perf_counter() - call.started
+        phases = Phases(total_seconds, call.decode_seconds, receipt.queue_seconds, receipt.compute_seconds)
+        bound.observer.request_answered(len(answers), phases)
+        return Prediction(bound.name, bound.version, bound.signature, answers, receipt, bound.observer)
+
+    async def _outcomes(
+        self, request: Request, call: _Call, bound: ReadyVersion
+    ) -> list[Outcome[FloatArray]]:
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                rows = await self._rows(request.content(bound.signature), bound.signature)  # [n, *example]
+                call.decode_seconds = time.perf_counter() - call.started
+                parts = _parts(rows, bound.batcher.max_batch_size)
+                return await bound.batcher.submit(parts, deadline=call.deadline)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no answer within {call.seconds:g} s") from error
 
     async def _rows(self, content: Content, signature: Signature) -> FloatArray:
         if isinstance(content, RawTensor) and content.datatype != "BYTES":
@@ -133,15 +163,37 @@ class Predictor:
         return tensors.rows_of_pixels(np.stack(pixels), signature)
 
 
-def batch_runner(model: LoadedModel) -> Callable[[Sequence[FloatArray]], Awaitable[Sequence[FloatArray]]]:
+class _Call:
+    """What is known of a request while it is answered."""
+
+    __slots__ = ("bound", "code", "deadline", "decode_seconds", "seconds", "started")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.started = time.perf_counter()
+        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.decode_seconds = 0.0
+        self.code = "OK"
+        self.bound: ReadyVersion | None = None
+
+
+def batch_runner(
+    model: LoadedModel, observer: VersionObserver
+) -> Callable[[Sequence[FloatArray]], Awaitable[Sequence[FloatArray]]]:
     """What a version's batcher runs: parts [n_i, *example] in, answers [n_i, *output] out."""
 
     async def run(parts: Sequence[FloatArray]) -> Sequence[FloatArray]:
+        started = time.perf_counter()
         batch = tensors.stack(parts)
+        assembled = time.perf_counter()
         answers = await model.infer(batch)
+        computed = time.perf_counter()
         if len(answers) != len(batch):
             raise EngineContractError(f"{len(answers)} answers to {len(batch)} examples")
-        return tensors.split(answers, [len(part) for part in parts])
+        pieces = tensors.split(answers, [len(part) for part in parts])
+        split_seconds = time.perf_counter() - computed
+        observer.batch_computed(len(batch), assembled - started, computed - assembled, split_seconds)
+        return pieces
 
     return run
 

@@ -1,127 +1,106 @@
-"""Which models and versions there are, and whether each may serve.
+"""Which models and versions there are, which of them answers, and whether each may serve.
 
-A version is READY only after its loaded copy agrees with the archive's golden rows on the device
-that will serve it. A broken archive never stops the others.
+The table itself: loading.py brings versions up, store_sync.py decides which. A version is READY only
+after its loaded copy agrees with the archive's golden rows on the device that will serve it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from pathlib import Path
+from typing import Protocol
 
-import structlog
-
-from seqserve.archive import Archive, read_archive
-from seqserve.batching import Batcher
-from seqserve.engines.base import Engine, FloatArray, LoadedModel
-from seqserve.errors import (
-    ArchiveInvalid,
-    EngineUnavailable,
-    ModelNotFound,
-    ModelNotReady,
-    NotFound,
-    SeqserveError,
-    VersionNotFound,
-)
-from seqserve.golden import check_golden
-from seqserve.lease import Lease, hold
-from seqserve.signature import Signature
-
-log = structlog.get_logger()
+from seqserve.errors import EngineUnavailable, ModelNotFound, ModelNotReady, SeqserveError, VersionNotFound
+from seqserve.routing import Routing, version_number
+from seqserve.versions import ModelState, ModelVersion, ReadyVersion
 
 UNKNOWN = "unknown"
 
-
-class ModelState(Enum):
-    """Where a version stands."""
-
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
+Listener = Callable[[ModelVersion], Awaitable[None]]
 
 
-RowBatcher = Batcher[FloatArray, FloatArray]
-MakeBatcher = Callable[[Signature, LoadedModel], RowBatcher]
+class ModelControl(Protocol):
+    """Loads and unloads models by name, for whoever administers the gateway."""
+
+    async def load(self, name: str) -> None:
+        """Load from the store what the version policy wants, and go on doing so.
+
+        Raises ModelNotFound, LoadInProgress, and ModelNotReady where a version was refused.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Unload every version and leave the model alone until it is loaded again.
+
+        Raises ModelNotFound, LoadInProgress.
+        """
+        ...
 
 
 @dataclass(slots=True)
-class ModelVersion:
-    """One version of one model.
+class _Model:
+    """One model's versions by number; `ready` holds those that can answer."""
 
-    signature, archive_sha256: empty where the archive cannot be read.
-    reason: the stable reason of a FAILED version; the words are in the log.
-    lease: keeps the archive from being pruned, for as long as the version is loaded.
-    """
-
-    name: str
-    version: str
-    signature: Signature | None = None
-    archive_sha256: str = ""
-    state: ModelState = ModelState.LOADING
-    reason: str = ""
-    model: LoadedModel | None = None
-    ready: ReadyVersion | None = None
-    lease: Lease | None = None
-
-    def end_lease(self) -> None:
-        """The archive may go, as far as this version is concerned."""
-        if self.lease is not None:
-            self.lease.close()
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyVersion:
-    """What a request is bound to at admission: everything here belongs to one version."""
-
-    name: str
-    version: str
-    signature: Signature
-    batcher: RowBatcher
-    engine: str
-    device: str
-    archive_sha256: str
+    versions: dict[str, ModelVersion] = field(default_factory=dict)
+    ready: dict[str, ReadyVersion] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Repository:
     """The models of one store, loaded into one engine.
 
-    listeners are awaited with every change of a version's state.
+    listeners are awaited with every change of a version's state; a version that was removed is told of
+    once more after it has left the table.
+    is_any_enough: one model with a READY version makes the whole ready; otherwise each must have one.
     """
 
-    make_batcher: MakeBatcher
-    listeners: list[Callable[[ModelVersion], Awaitable[None]]] = field(default_factory=list)
-    is_initially_loaded: bool = False
+    is_any_enough: bool = False
+    listeners: list[Listener] = field(default_factory=list)
     is_draining: bool = False
-    _versions: dict[str, dict[str, ModelVersion]] = field(default_factory=dict)
-    _is_missing_lock_told: bool = False
+    is_engine_lost: bool = False
+    _models: dict[str, _Model] = field(default_factory=dict)
+    _routing: dict[str, Routing] = field(default_factory=dict)
+    _initial: frozenset[str] | None = None
+    _was_ready: bool = False
 
-    async def load_all(self, archives: Sequence[Path], engine: Engine) -> None:
-        """Load each archive, one after the other; failures are kept as FAILED versions."""
-        for path in archives:
-            await self._load(path, engine)
-        self.is_initially_loaded = True
+    @property
+    def is_initially_loaded(self) -> bool:
+        """Whether every archive that was there at the start has been tried."""
+        return self._initial is not None
 
-    def resolve(self, name: str, version: str) -> ReadyVersion:
-        """The version that answers; "" is the highest READY one.
+    def resolve(self, name: str, version: str, request_id: str = "") -> ReadyVersion:
+        """The version that answers.
 
-        Raises ModelNotFound, VersionNotFound, ModelNotReady.
+        version: a number, a label, or "" for the choice of the canary's weights, else of the label
+        `stable`, else the highest READY one. Raises ModelNotFound, VersionNotFound, ModelNotReady.
         """
-        found = self._find(name, version)
-        if found.ready is None:
-            raise ModelNotReady(f"model {name!r} version {found.version!r} is not ready: {found.state.value}")
-        return found.ready
+        model = self._models.get(name)
+        if model is None:
+            raise ModelNotFound(name)
+        number = self.routing(name).version_for(version, model.ready, request_id)
+        ready = model.ready.get(number)
+        if ready is None:
+            raise self._why_not(name, version, number)
+        return ready
 
-    def labels(self, name: str, version: str) -> tuple[str, str]:
+    def routing(self, name: str) -> Routing:
+        """A model's labels and weights."""
+        return self._routing.get(name, _NO_ROUTING)
+
+    def default_version(self, name: str) -> str:
+        """The number that answers most callers who name none; "" where there is none."""
+        model, routing = self._models.get(name, _Model()), self.routing(name)
+        shares = {version: share for version, share in routing.weights.items() if version in model.ready}
+        return max(shares, key=shares.__getitem__, default="") or routing.version_for("", model.ready, "")
+
+    def metric_labels(self, name: str, version: str) -> tuple[str, str]:
         """Name and version as metric labels: `unknown` for what is not in the repository."""
-        try:
-            found = self._find(name, version)
-        except NotFound:
-            return (name if name in self._versions else UNKNOWN), UNKNOWN
-        return found.name, found.version
+        model = self._models.get(name)
+        if model is None:
+            return UNKNOWN, UNKNOWN
+        number = self.routing(name).version_for(version, model.ready, "")
+        return name, number if number in model.versions else UNKNOWN
 
     def is_ready(self, name: str, version: str) -> bool:
         """Whether `resolve` answers, and will go on to: a drain has not begun."""
@@ -134,116 +113,103 @@ class Repository:
         return True
 
     def are_all_ready(self) -> bool:
-        """The initial load is over and found models, each has a READY version, and no drain has begun."""
-        return (
-            self.is_initially_loaded
-            and bool(self._versions)
-            and all(self.is_ready(name, "") for name in self._versions)
-        )
+        """Whether the gateway as a whole serves: once it did, only a drain or a lost engine ends that."""
+        return self._was_ready and not self.is_draining and not self.is_engine_lost
 
     def versions(self) -> list[ModelVersion]:
         """Every version of every model, sorted by name and number."""
-        return [
-            self._versions[name][version]
-            for name in sorted(self._versions)
-            for version in sorted(self._versions[name], key=_number)
-        ]
+        return [entry for name in sorted(self._models) for entry in self.versions_of(name)]
+
+    def versions_of(self, name: str) -> list[ModelVersion]:
+        """Every version of one model, sorted by number; none of a model that is not here."""
+        versions = self._models.get(name, _Model()).versions
+        return [versions[version] for version in sorted(versions, key=version_number)]
+
+    def names(self) -> list[str]:
+        """Every model, sorted."""
+        return sorted(self._models)
+
+    def find(self, name: str, version: str) -> ModelVersion | None:
+        """The entry of a version number."""
+        return self._models.get(name, _Model()).versions.get(version)
+
+    async def put(self, entry: ModelVersion) -> None:
+        """Take a version in, instead of one with its number, or hear of its new state."""
+        model = self._models.setdefault(entry.name, _Model())
+        model.versions[entry.version] = entry
+        if entry.state is ModelState.READY and entry.ready is not None:
+            model.ready[entry.version] = entry.ready
+        else:
+            model.ready.pop(entry.version, None)
+        await self._tell(entry)
+
+    async def remove(self, entry: ModelVersion) -> None:
+        """Forget a version that serves no more."""
+        model = self._models.get(entry.name, _Model())
+        if model.versions.get(entry.version) is not entry:
+            return
+        del model.versions[entry.version]
+        model.ready.pop(entry.version, None)
+        if not model.versions:
+            del self._models[entry.name]
+        await self._tell(entry)
+
+    async def set_routing(self, routing: Mapping[str, Routing]) -> None:
+        """Labels and weights of every model from now on; who is answered already keeps its version."""
+        self._routing = dict(routing)
+        for entry in self.versions():
+            await self._tell(entry)
+
+    async def end_initial_load(self) -> None:
+        """Every archive that was there at the start has been tried."""
+        self._initial = frozenset(self._models)
+        self._note_readiness()
 
     async def lose_engine(self, error: EngineUnavailable) -> None:
         """What ran the models is gone: answer who waits with the error, and be not ready."""
+        self.is_engine_lost = True
         for entry in self.versions():
             if entry.ready is not None:
                 entry.ready.batcher.abort(error)
-                entry.model = None  # it went with the engine
-                await self._fail(entry, error.reason)
+                entry.model = entry.ready = None  # it went with the engine
+                entry.state, entry.reason = ModelState.FAILED, error.reason
+                entry.end_lease()
+                await self.put(entry)
 
     async def aclose(self) -> None:
         """Finish what is queued, then unload. New submissions raise ShuttingDown."""
-        await asyncio.gather(
-            *(version.ready.batcher.aclose() for version in self.versions() if version.ready)
-        )
-        for version in self.versions():
-            if version.model is not None:
-                await version.model.unload()
-            version.end_lease()
+        entries = self.versions()
+        await asyncio.gather(*(entry.ready.batcher.aclose() for entry in entries if entry.ready))
+        for entry in entries:
+            if entry.model is not None:
+                await entry.model.unload()
+            entry.end_lease()
 
-    def _find(self, name: str, version: str) -> ModelVersion:
-        versions = self._versions.get(name)
-        if not versions:
-            raise ModelNotFound(name)
-        if version:
-            if version not in versions:
-                raise VersionNotFound(name, version, available=", ".join(sorted(versions, key=_number)))
-            return versions[version]
-        ready = [number for number, found in versions.items() if found.state is ModelState.READY]
-        return versions[max(ready or versions, key=_number)]
-
-    async def _load(self, path: Path, engine: Engine) -> None:
-        lease = await self._hold(path)
-        entry = ModelVersion(*_claimed_by(path), lease=lease)
-        try:
-            archive = await asyncio.to_thread(read_archive, path)
-            entry = ModelVersion(
-                archive.name, archive.version, archive.signature, archive.sha256, lease=lease
+    def _why_not(self, name: str, version: str, number: str) -> SeqserveError:
+        """Why nobody answers: the version is not here, or not ready."""
+        versions = self._models[name].versions
+        found = versions.get(number)
+        if found is not None:
+            reason = f": {found.reason}" if found.reason else ""
+            return ModelNotReady(
+                f"model {name!r} version {number!r} is not ready: {found.state.value}{reason}"
             )
-            self._refuse_twin(entry)
-            await self._add(entry)
-            await self._bring_up(entry, archive, engine)
-        except SeqserveError as error:
-            log.error("model refused", archive=path.name, reason=str(error), hint=getattr(error, "hint", ""))
-            await self._fail(entry, error.reason)
-        except Exception:
-            log.exception("model refused", archive=path.name)
-            await self._fail(entry, "INTERNAL")
+        if not number:
+            states = ", ".join(f"{entry.version} {entry.state.value}" for entry in self.versions_of(name))
+            return ModelNotReady(f"model {name!r} has no version that is ready: {states}")
+        available = ", ".join([*sorted(versions, key=version_number), *sorted(self.routing(name).labels)])
+        return VersionNotFound(name, version or number, available=available)
 
-    async def _hold(self, path: Path) -> Lease:
-        """A lease where there can be one; an archive that cannot be locked is served all the same."""
-        lease = await asyncio.to_thread(hold, path)
-        if lease.fault and not self._is_missing_lock_told:
-            self._is_missing_lock_told = True  # it is the same for every archive of the store
-            log.warning("served without a lock: prune cannot see it", archive=path.name, reason=lease.fault)
-        return lease
-
-    def _refuse_twin(self, entry: ModelVersion) -> None:
-        if entry.version in self._versions.get(entry.name, {}):
-            raise ArchiveInvalid(f"version {entry.version} of {entry.name} is there already")
-
-    async def _bring_up(self, entry: ModelVersion, archive: Archive, engine: Engine) -> None:
-        entry.model = model = await engine.load(archive)
-        delta = await check_golden(archive, model, engine.device)
-        batcher = self.make_batcher(archive.signature, model)
-        entry.ready = ReadyVersion(
-            entry.name, entry.version, archive.signature, batcher, engine.name, engine.device, archive.sha256
-        )
-        entry.state = ModelState.READY
-        await self._add(entry)
-        log.info(
-            "model ready", model=entry.name, version=entry.version, engine=engine.name,
-            device=engine.device, golden_delta=delta, sha256=archive.sha256,
-        )  # fmt: skip
-
-    async def _fail(self, entry: ModelVersion, reason: str) -> None:
-        """Keep a version as FAILED, so that clients and operators see it; one that is there stays."""
-        entry.end_lease()
-        if self._versions.get(entry.name, {}).get(entry.version, entry) is not entry:
+    def _note_readiness(self) -> None:
+        if self._was_ready or self._initial is None:
             return
-        entry.state, entry.reason, entry.ready = ModelState.FAILED, reason, None
-        if entry.model is not None:
-            await entry.model.unload()
-            entry.model = None
-        await self._add(entry)
+        ready = [self.is_ready(name, "") for name in self._initial or self._models]
+        self._was_ready = bool(ready) and (all(ready) or (self.is_any_enough and any(ready)))
 
-    async def _add(self, entry: ModelVersion) -> None:
-        self._versions.setdefault(entry.name, {})[entry.version] = entry
+    async def _tell(self, entry: ModelVersion) -> None:
+        self._note_readiness()
         for listener in self.listeners:
             await listener(entry)
 
 
-def _claimed_by(path: Path) -> tuple[str, str]:
-    """Name and version as the file's name claims them, for archives that cannot be read."""
-    name, _, version = path.stem.rpartition("-")
-    return (name, version) if name and version.isdecimal() else (path.stem, "0")
-
-
-def _number(version: str) -> tuple[int, str]:
-    return (int(version), version) if version.isdecimal() else (0, version)
+_NO_ROUTING = Routing()

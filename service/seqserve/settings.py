@@ -6,6 +6,9 @@ beats the default. Units stand in the names; 0 as a port means a free one, chose
 
 from __future__ import annotations
 
+import os
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,11 +17,19 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
+from seqserve.batching import BatchLimits
 from seqserve.errors import SettingsInvalid
+from seqserve.model_settings import ModelSettings, PolicyText
+from seqserve.policy import VersionPolicy
+from seqserve.signature import NAME_PATTERN, Signature
 
+ENV_PREFIX = "SEQSERVE_"
+
+ModelName = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 
@@ -26,27 +37,79 @@ Seconds = Annotated[float, Field(ge=0, le=86400)]
 class Settings(BaseSettings):
     """The gateway's settings. Build it with `read_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="SEQSERVE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", regex_engine="python-re"
+    )
 
     model_store: Path = Field(Path("model-store"), description="Folder with <name>-<version>.mar archives.")
     engine: Literal["embedded", "torchserve"] = Field("embedded", description="What runs the models.")
     with_torchserve: bool = Field(default=False, description="Run a TorchServe beside it, for HTTP users.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N (embedded engine).")
+    allow_tf32: bool = Field(
+        default=False, description="On a GPU, round to TF32 for speed; answers then differ from the CPU's."
+    )
+
+    ready_when: Literal["all", "any"] = Field(
+        "all", description="Ready once all models of the store have a ready version, or any has."
+    )
+    version_policy: PolicyText = Field(
+        "all", description="Versions that are loaded: all, latest:N or listed:1,3."
+    )
+    watch: Literal["auto", "poll", "off"] = Field(
+        "auto", description="Follow the store and the --config file; poll: without the system's events."
+    )
+    watch_interval_seconds: float = Field(
+        2.0, ge=0.1, le=3600, description="How often to look, events or not."
+    )
+    models: dict[ModelName, ModelSettings] = Field(
+        default_factory=dict, description="A section for each model: [models.NAME]."
+    )
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on, for gRPC and HTTP.")
     grpc_port: Port = Field(8001, description="gRPC.")
-    http_port: Port = Field(8000, description="/metrics, /healthz, /readyz.")
+    http_port: Port = Field(8000, description="REST, /metrics, /healthz, /readyz.")
+    health_port: Port | None = Field(
+        None, description="gRPC health once more, for probes, in a thread of its own; default: none."
+    )
+    admin_port: Port | None = Field(
+        None, description="Load and unload models over gRPC, on 127.0.0.1 only; default: none."
+    )
+    admin_on_inference_port: bool = Field(
+        default=False, description="Load and unload on the gRPC and HTTP ports as well, for Triton's clients."
+    )
 
     max_queue_delay_seconds: Seconds = Field(
         0.0, description="How long an idle engine waits for a fuller batch."
     )
     max_queue_size: int = Field(4096, ge=1, description="Examples that may wait, for each model version.")
     max_request_examples: int = Field(1024, ge=1, description="Examples that one request may carry.")
+    max_batch_seconds: float = Field(
+        30.0, gt=0, le=86400, description="A batch that takes longer makes its model not ready."
+    )
     max_message_bytes: int = Field(
-        16 * 2**20, ge=1024, le=2**31 - 1, description="Largest gRPC message taken or sent."
+        0, ge=0, le=2**31 - 1,
+        description="Largest gRPC message and HTTP body; 0: what the models need, at least 16 MiB.",
+    )  # fmt: skip
+    max_concurrent_streams: int = Field(
+        1024, ge=1, le=2**31 - 1, description="Calls at once on one gRPC connection; more wait."
     )
     default_timeout_seconds: float = Field(
         30.0, gt=0, le=86400, description="Deadline of a caller who sets none."
+    )
+    max_timeout_seconds: float = Field(
+        300.0, gt=0, le=86400, description="No caller is kept longer, whatever its deadline."
+    )
+    keepalive_seconds: float = Field(
+        60.0, ge=1, le=86400, description="Ping gRPC peers that say nothing for so long."
+    )
+    keepalive_minimum_seconds: float = Field(
+        10.0, ge=0, le=86400, description="Peers that ping more often are disconnected."
+    )
+    handshake_timeout_seconds: float = Field(
+        10.0, gt=0, le=3600, description="How long a new gRPC connection may take to say who it is."
+    )
+    idle_timeout_seconds: float = Field(
+        600.0, gt=0, le=86400, description="A gRPC connection without calls is closed after that."
     )
     compute_slots: int = Field(
         0, ge=0, description="Batches computed at once; 0: cores over threads, 1 a GPU."
@@ -85,12 +148,48 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _a_request_fits_the_queue(self) -> Self:
-        if self.max_queue_size < self.max_request_examples:
+        sizes = {"": self.max_queue_size}
+        sizes |= {
+            f"models.{name}.": own.max_queue_size or self.max_queue_size for name, own in self.models.items()
+        }
+        for section, size in sizes.items():
+            if size < self.max_request_examples:
+                raise ValueError(
+                    f"{section}max_queue_size: {size} is less than max_request_examples, "
+                    f"{self.max_request_examples}; such requests could never be taken"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Self:
+        if self.default_timeout_seconds > self.max_timeout_seconds:
             raise ValueError(
-                f"max_queue_size: {self.max_queue_size} is less than max_request_examples, "
-                f"{self.max_request_examples}; such requests could never be taken"
+                f"default_timeout_seconds: {self.default_timeout_seconds:g} is more than "
+                f"max_timeout_seconds, {self.max_timeout_seconds:g}"
             )
         return self
+
+    def of_model(self, name: str) -> ModelSettings:
+        """A model's own section, empty where it has none."""
+        return self.models.get(name, ModelSettings())
+
+    def policy_of(self, name: str) -> VersionPolicy:
+        """Which of a model's versions are loaded."""
+        return VersionPolicy.parse(self.of_model(name).version_policy or self.version_policy)
+
+    def batch_limits(self, signature: Signature) -> BatchLimits:
+        """How much of a model's work is taken at once, and how much may wait."""
+        own = self.of_model(signature.name)
+        return BatchLimits(
+            max_batch_size=min(own.max_batch_size or signature.max_batch_size, signature.max_batch_size),
+            max_queue_size=own.max_queue_size or self.max_queue_size,
+            max_queue_delay_seconds=(
+                self.max_queue_delay_seconds
+                if own.max_queue_delay_seconds is None
+                else own.max_queue_delay_seconds
+            ),
+            max_batch_seconds=own.max_batch_seconds or self.max_batch_seconds,
+        )
 
     @classmethod
     def settings_customise_sources(
@@ -116,7 +215,31 @@ def read_settings(flags: dict[str, Any], config: Path | None = None) -> Settings
     try:
         return FileSettings(**flags)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        ]
         raise SettingsInvalid("; ".join(faults), hint="see `seqserve serve --help`") from error
+    except SettingsError as error:  # the one variable that holds more than a word
+        raise SettingsInvalid("models: SEQSERVE_MODELS is no JSON", hint='{"NAME": {...}}') from error
     except ValueError as error:  # the TOML file does not parse
         raise SettingsInvalid(f"config {config}: {error}", hint="the file must be TOML") from error
+
+
+def source_of(name: str, flags: Mapping[str, Any], config: Path | None) -> str:
+    """Where a setting's value comes from: `flag`, `environment`, the file's name, or `default`."""
+    if name in flags:
+        return "flag"
+    if f"{ENV_PREFIX}{name}".upper() in {variable.upper() for variable in os.environ}:
+        return "environment"
+    if config is not None and name in tomllib.loads(config.read_text()):
+        return config.name
+    return "default"
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like settings and are none, as misspelt ones."""
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(
+        name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
+    )

@@ -23,6 +23,9 @@ class Status(NamedTuple):
 
 TABLE: dict[type[errors.SeqserveError], Status] = {
     errors.InvalidRequest: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
+    errors.UnsupportedMedia: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    errors.MessageTooLarge: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    errors.LoadInProgress: Status(StatusCode.ABORTED, HTTPStatus.CONFLICT),
     errors.NotFound: Status(StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
     errors.Overloaded: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
     errors.Unavailable: Status(StatusCode.UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE),

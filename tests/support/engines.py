@@ -38,6 +38,7 @@ class FakeEngine:
     wrong: FloatArray | None = None
     batches: list[int] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
+    defaults: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -49,6 +50,9 @@ class FakeEngine:
 
     async def load(self, archive: Archive) -> FakeModel:
         return FakeModel(self, archive)
+
+    async def set_default(self, name: str, version: str) -> None:
+        self.defaults[name] = version
 
     async def aclose(self) -> None:
         pass

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqserve.engines.base import Engine
-from seqserve.server import Gateway
+from seqserve.gateway import Gateway
 from seqserve.settings import Settings
 
 
@@ -24,7 +24,7 @@ async def running_gateway(archives: Sequence[Path], engine: Engine, **changes: A
     gateway = Gateway(settings_for_tests(**changes))
     try:
         await gateway.start()
-        await gateway.load(archives, engine)
+        await gateway.load(lambda: archives, engine)
         yield gateway
     finally:
         await gateway.drain()

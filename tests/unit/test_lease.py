@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import subprocess
 import sys
@@ -12,15 +11,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import CapturingLogger
 
-from seqserve import repository as repository_module
-from seqserve.batching import Batcher, BatchLimits
-from seqserve.engines.base import LoadedModel
+from seqserve import loading as loading_module
 from seqserve.lease import CLAIMED, REPLACED, SERVED, claim, hold, is_held
-from seqserve.predictor import batch_runner
-from seqserve.repository import Repository, RowBatcher
-from seqserve.signature import Signature
+from seqserve.repository import Repository
 from support.archives import make_archive
 from support.engines import FakeEngine
+from support.repositories import load_all
 
 HOLD = """
 import sys
@@ -30,10 +26,6 @@ lease = hold(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
-
-
-def make_batcher(signature: Signature, model: LoadedModel) -> RowBatcher:
-    return Batcher(batch_runner(model), BatchLimits(signature.max_batch_size), slots=asyncio.Semaphore(1))
 
 
 def refuse(descriptor: int, operation: int) -> None:
@@ -183,17 +175,17 @@ def replace_when_locked(path: Path, monkeypatch: pytest.MonkeyPatch, content: by
 
 
 async def test_a_loaded_version_holds_its_lease_until_it_is_unloaded(tmp_path: Path) -> None:
-    path, repository = make_archive(tmp_path), Repository(make_batcher)
-    await repository.load_all([path], FakeEngine())
+    path, repository = make_archive(tmp_path), Repository()
+    await load_all(repository, [path], FakeEngine())
     assert is_held(path)
     await repository.aclose()
     assert is_held(path) is False
 
 
 async def test_a_version_that_failed_holds_no_lease(tmp_path: Path) -> None:
-    path, repository = make_archive(tmp_path), Repository(make_batcher)
+    path, repository = make_archive(tmp_path), Repository()
     path.write_bytes(b"no zip")
-    await repository.load_all([path], FakeEngine())
+    await load_all(repository, [path], FakeEngine())
     assert is_held(path) is False
 
 
@@ -201,10 +193,10 @@ async def test_without_locks_every_archive_is_served_and_one_line_of_the_log_say
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = CapturingLogger()
-    monkeypatch.setattr(repository_module, "log", log)
+    monkeypatch.setattr(loading_module, "log", log)
     monkeypatch.setattr(fcntl, "flock", refuse)
-    repository = Repository(make_batcher)
-    await repository.load_all([make_archive(tmp_path, version=v) for v in ("1", "2")], FakeEngine())
+    repository = Repository()
+    await load_all(repository, [make_archive(tmp_path, version=v) for v in ("1", "2")], FakeEngine())
     assert repository.are_all_ready()
     [warning] = [call for call in log.calls if call.method_name == "warning"]
     assert warning.kwargs["reason"] == "No locks available"

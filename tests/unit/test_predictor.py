@@ -11,8 +11,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seqserve.archive import read_archive
-from seqserve.batching import Batcher, BatchLimits
-from seqserve.engines.base import LoadedModel
 from seqserve.errors import (
     DeadlineExceeded,
     EngineContractError,
@@ -21,13 +19,15 @@ from seqserve.errors import (
     ModelNotFound,
 )
 from seqserve.metrics import Metrics
+from seqserve.observers import VersionObserver
 from seqserve.predictor import Content, Predictor, Request, batch_runner, check_answers
-from seqserve.repository import Repository, RowBatcher
+from seqserve.repository import Repository
 from seqserve.signature import Signature
 from seqserve.tensors import RawTensor
 from support.archives import make_archive
 from support.contract import signature_document
 from support.engines import FakeEngine, FakeModel, FloatArray, expected_answers
+from support.repositories import load_all
 
 TINY = Signature.parse(signature_document("tiny_image"))  # probabilities [2]
 LINE = Signature.parse(signature_document("line"))  # y [1]
@@ -45,10 +45,6 @@ def tensor(values: FloatArray) -> Callable[[Signature], Content]:
     )
 
 
-def make_batcher(signature: Signature, model: LoadedModel) -> RowBatcher:
-    return Batcher(batch_runner(model), BatchLimits(signature.max_batch_size), slots=asyncio.Semaphore(1))
-
-
 @pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
@@ -62,10 +58,10 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 async def predictor(tmp_path: Path, engine: FakeEngine, registry: CollectorRegistry) -> Predictor:
     """Over `tiny` 1, which takes batches of at most 4, and `line` 1."""
-    repository = Repository(make_batcher)
+    repository = Repository()
     line = (np.full((1, 1), 0.5, np.float32), np.full((1, 1), 1.0, np.float32))
     archives = [make_archive(tmp_path), make_archive(tmp_path, "line", signature=LINE, golden=line)]
-    await repository.load_all(archives, engine)
+    await load_all(repository, archives, engine)
     engine.batches.clear()
     return Predictor(repository, Metrics(registry), max_request_examples=8, default_timeout_seconds=30.0)
 
@@ -121,7 +117,7 @@ def model(tmp_path: Path, engine: FakeEngine) -> FakeModel:
 async def test_parts_travel_as_one_batch_and_come_back_as_they_were(
     model: FakeModel, engine: FakeEngine
 ) -> None:
-    answers = await batch_runner(model)([ROWS[:1], ROWS[1:4], ROWS[4:6]])
+    answers = await batch_runner(model, VersionObserver())([ROWS[:1], ROWS[1:4], ROWS[4:6]])
 
     assert engine.batches == [6]
     assert [len(answer) for answer in answers] == [1, 3, 2]
@@ -133,14 +129,14 @@ async def test_another_number_of_answers_is_refused(model: FakeModel, engine: Fa
     engine.wrong = np.full((count, 2), 0.5, np.float32)
 
     with pytest.raises(EngineContractError, match=f"{count} answers to 2 examples"):
-        await batch_runner(model)([ROWS[:1], ROWS[1:2]])
+        await batch_runner(model, VersionObserver())([ROWS[:1], ROWS[1:2]])
 
 
 async def test_the_engines_own_fault_goes_through(model: FakeModel, engine: FakeEngine) -> None:
     engine.fault = EngineUnavailable("away")
 
     with pytest.raises(EngineUnavailable, match="away"):
-        await batch_runner(model)([ROWS[:1]])
+        await batch_runner(model, VersionObserver())([ROWS[:1]])
 
 
 async def test_a_request_larger_than_a_batch_is_split_and_rejoined_in_order(

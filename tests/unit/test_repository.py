@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from structlog.testing import CapturingLogger
 
-from seqserve import repository as repository_module
+from seqserve import loading as loading_module
 from seqserve.archive import Archive
-from seqserve.batching import Batcher, BatchLimits, Part
-from seqserve.engines.base import LoadedModel
+from seqserve.batching import Part
 from seqserve.errors import (
     EngineUnavailable,
     ModelNotFound,
@@ -22,11 +21,12 @@ from seqserve.errors import (
     ShuttingDown,
     VersionNotFound,
 )
-from seqserve.predictor import batch_runner
-from seqserve.repository import ModelState, ModelVersion, Repository, RowBatcher
-from seqserve.signature import Signature
+from seqserve.repository import Repository
+from seqserve.routing import Routing
+from seqserve.versions import ModelState, ModelVersion
 from support.archives import make_archive
 from support.engines import FakeEngine, FakeModel
+from support.repositories import load_all
 
 HALVES = np.full((2, 6), 0.5, np.float32)
 NOT_HALF = np.array([[0.9, 0.1], [0.9, 0.1]], np.float32)
@@ -44,10 +44,6 @@ class PickyEngine(FakeEngine):
         return await super().load(archive)
 
 
-def make_batcher(signature: Signature, model: LoadedModel) -> RowBatcher:
-    return Batcher(batch_runner(model), BatchLimits(signature.max_batch_size), slots=asyncio.Semaphore(1))
-
-
 @pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
@@ -55,7 +51,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def repository() -> Repository:
-    return Repository(make_batcher)
+    return Repository()
 
 
 def disagreeing(folder: Path, name: str = "tiny", version: str = "1") -> Path:
@@ -77,7 +73,9 @@ def states(repository: Repository) -> dict[str, ModelState]:
 async def test_versions_stand_side_by_side_and_the_highest_number_answers(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    await repository.load_all([make_archive(tmp_path, "tiny", number) for number in ("10", "2", "9")], engine)
+    await load_all(
+        repository, [make_archive(tmp_path, "tiny", number) for number in ("10", "2", "9")], engine
+    )
 
     assert repository.resolve("tiny", "").version == "10"
     assert [repository.resolve("tiny", number).version for number in ("2", "9", "10")] == ["2", "9", "10"]
@@ -88,7 +86,7 @@ async def test_a_request_is_bound_to_everything_of_one_version(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
     path = make_archive(tmp_path, "tiny", "7")
-    await repository.load_all([path], engine)
+    await load_all(repository, [path], engine)
 
     bound = repository.resolve("tiny", "7")
 
@@ -108,7 +106,7 @@ async def test_the_highest_ready_version_answers_for_one_that_failed(
         make_archive(tmp_path, "tiny", "2"),
         disagreeing(tmp_path, "tiny", "3"),
     ]
-    await repository.load_all(archives, engine)
+    await load_all(repository, archives, engine)
 
     assert repository.resolve("tiny", "").version == "2"
     with pytest.raises(ModelNotReady, match="version '3' is not ready: failed"):
@@ -121,7 +119,7 @@ async def test_the_highest_ready_version_answers_for_one_that_failed(
 async def test_golden_disagreement_fails_the_version_and_unloads_it(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    await repository.load_all([disagreeing(tmp_path)], engine)
+    await load_all(repository, [disagreeing(tmp_path)], engine)
 
     [found] = repository.versions()
     assert found.state is ModelState.FAILED
@@ -138,7 +136,7 @@ async def test_a_broken_archive_is_kept_as_failed_under_its_files_name_and_leave
 ) -> None:
     broken = tmp_path / name
     broken.write_bytes(b"no zip")
-    await repository.load_all([broken, make_archive(tmp_path, "good")], engine)
+    await load_all(repository, [broken, make_archive(tmp_path, "good")], engine)
 
     [failed] = [found for found in repository.versions() if found.state is ModelState.FAILED]
     assert failed.name.startswith("broken")
@@ -153,8 +151,8 @@ async def test_a_flipped_byte_is_refused_in_the_log_with_both_hashes(
     tmp_path: Path, repository: Repository, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = CapturingLogger()
-    monkeypatch.setattr(repository_module, "log", log)
-    await repository.load_all([with_flipped_byte(make_archive(tmp_path))], engine)
+    monkeypatch.setattr(loading_module, "log", log)
+    await load_all(repository, [with_flipped_byte(make_archive(tmp_path))], engine)
 
     assert repository.versions()[0].reason == "ARCHIVE_INVALID"
     assert "tiny-1.mar: SHA-256 is " in log.calls[0].kwargs["reason"]
@@ -171,7 +169,7 @@ async def test_an_engine_that_breaks_on_one_archive_serves_the_others(
             return await super().load(archive)
 
     archives = [make_archive(tmp_path, name) for name in ("bad", "good")]
-    await repository.load_all(archives, BreakingEngine())
+    await load_all(repository, archives, BreakingEngine())
 
     assert states(repository) == {"bad/1": ModelState.FAILED, "good/1": ModelState.READY}
     assert repository.versions()[0].reason == "INTERNAL"
@@ -180,7 +178,7 @@ async def test_an_engine_that_breaks_on_one_archive_serves_the_others(
 async def test_without_its_engine_nothing_is_ready_and_who_waits_is_answered(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    await repository.load_all([make_archive(tmp_path)], engine)
+    await load_all(repository, [make_archive(tmp_path)], engine)
     engine.hold()
     waiting = asyncio.ensure_future(
         repository.resolve("tiny", "").batcher.submit([Part(HALVES, 2)], deadline=None)
@@ -200,35 +198,11 @@ async def test_what_the_engine_does_not_load_is_failed_and_leaves_the_others(
     tmp_path: Path, repository: Repository
 ) -> None:
     engine = PickyEngine(refused=["big"])
-    await repository.load_all([make_archive(tmp_path, name) for name in ("big", "small")], engine)
+    await load_all(repository, [make_archive(tmp_path, name) for name in ("big", "small")], engine)
 
     assert states(repository) == {"big/1": ModelState.FAILED, "small/1": ModelState.READY}
     assert repository.versions()[0].reason == EngineUnavailable.reason
     assert engine.unloaded == []
-
-
-async def test_a_version_that_is_there_already_is_refused_and_the_first_serves_on(
-    tmp_path: Path, repository: Repository, engine: FakeEngine
-) -> None:
-    first = make_archive(tmp_path)
-    (tmp_path / "other").mkdir()
-    second = make_archive(tmp_path / "other", golden=(HALVES[:1], np.full((1, 2), 0.5, np.float32)))
-    heard: list[ModelState] = []
-
-    async def hear(changed: ModelVersion) -> None:
-        heard.append(changed.state)
-
-    repository.listeners.append(hear)
-    await repository.load_all([first, second], engine)
-
-    assert states(repository) == {"tiny/1": ModelState.READY}
-    assert (
-        first.with_name("tiny-1.mar.sha256")
-        .read_text()
-        .startswith(repository.resolve("tiny", "1").archive_sha256)
-    )
-    assert heard == [ModelState.LOADING, ModelState.READY]
-    assert len(engine.batches) == 1
 
 
 async def test_listeners_hear_of_every_change(
@@ -240,11 +214,11 @@ async def test_listeners_hear_of_every_change(
         heard.append((changed.name, changed.state))
 
     repository.listeners.append(hear)
-    await repository.load_all([make_archive(tmp_path, "good"), disagreeing(tmp_path, "bad")], engine)
+    await load_all(repository, [make_archive(tmp_path, "good"), disagreeing(tmp_path, "bad")], engine)
 
     assert heard == [
-        ("good", ModelState.LOADING), ("good", ModelState.READY),
         ("bad", ModelState.LOADING), ("bad", ModelState.FAILED),
+        ("good", ModelState.LOADING), ("good", ModelState.READY),
     ]  # fmt: skip
 
 
@@ -252,7 +226,7 @@ async def test_while_it_loads_a_version_is_known_and_not_ready(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
     engine.hold()
-    loading = asyncio.create_task(repository.load_all([make_archive(tmp_path)], engine))
+    loading = asyncio.create_task(load_all(repository, [make_archive(tmp_path)], engine))
     await engine.entered.wait()
 
     with pytest.raises(ModelNotReady, match="loading"):
@@ -266,10 +240,12 @@ async def test_while_it_loads_a_version_is_known_and_not_ready(
 async def test_nothing_is_ready_in_an_empty_store_or_during_a_drain(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    await repository.load_all([], engine)
+    archives: list[Path] = []
+    sync = await load_all(repository, archives, engine)
     assert not repository.are_all_ready()
 
-    await repository.load_all([make_archive(tmp_path)], engine)
+    archives.append(make_archive(tmp_path))
+    await sync.sync()
     assert repository.are_all_ready()
     repository.is_draining = True
     assert not repository.are_all_ready()
@@ -278,7 +254,7 @@ async def test_nothing_is_ready_in_an_empty_store_or_during_a_drain(
 async def test_who_asks_for_what_is_not_there_hears_what_is(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    await repository.load_all([make_archive(tmp_path, "tiny", number) for number in ("10", "9")], engine)
+    await load_all(repository, [make_archive(tmp_path, "tiny", number) for number in ("10", "9")], engine)
 
     with pytest.raises(ModelNotFound, match="'nobody'"):
         repository.resolve("nobody", "")
@@ -303,15 +279,15 @@ async def test_metric_labels_come_from_the_repository_never_from_callers(
     asked: tuple[str, str],
     labels: tuple[str, str],
 ) -> None:
-    await repository.load_all([make_archive(tmp_path, "tiny", number) for number in ("9", "10")], engine)
+    await load_all(repository, [make_archive(tmp_path, "tiny", number) for number in ("9", "10")], engine)
 
-    assert repository.labels(*asked) == labels
+    assert repository.metric_labels(*asked) == labels
 
 
 async def test_closing_answers_what_is_queued_unloads_every_version_and_takes_nothing_new(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    await repository.load_all([make_archive(tmp_path, name) for name in ("one", "two")], engine)
+    await load_all(repository, [make_archive(tmp_path, name) for name in ("one", "two")], engine)
     batcher = repository.resolve("one", "").batcher
     engine.hold()
     waiting = asyncio.create_task(batcher.submit([Part(HALVES, 2)], deadline=None))
@@ -327,3 +303,93 @@ async def test_closing_answers_what_is_queued_unloads_every_version_and_takes_no
     assert engine.unloaded == ["one/1", "two/1"]
     with pytest.raises(ShuttingDown):
         await batcher.submit([Part(HALVES, 2)], deadline=None)
+
+
+async def test_once_all_were_ready_a_refused_version_does_not_make_the_whole_unready(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    archives = [make_archive(tmp_path)]
+    sync = await load_all(repository, archives, engine)
+
+    archives.append(disagreeing(tmp_path, "other"))
+    await sync.sync()
+
+    assert not repository.is_ready("other", "")
+    assert repository.are_all_ready()
+
+
+@pytest.mark.parametrize(("is_any_enough", "is_ready"), [(False, False), (True, True)])
+async def test_the_whole_is_ready_with_all_models_or_with_any_as_wished(
+    tmp_path: Path, engine: FakeEngine, *, is_any_enough: bool, is_ready: bool
+) -> None:
+    repository = Repository(is_any_enough=is_any_enough)
+    await load_all(repository, [make_archive(tmp_path, "good"), disagreeing(tmp_path, "bad")], engine)
+
+    assert repository.are_all_ready() is is_ready
+
+
+async def three_versions(tmp_path: Path, repository: Repository, engine: FakeEngine) -> None:
+    await load_all(repository, [make_archive(tmp_path, "tiny", number) for number in ("1", "2", "3")], engine)
+
+
+async def test_a_label_names_a_version_and_stable_answers_who_names_none(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await three_versions(tmp_path, repository, engine)
+    await repository.set_routing({"tiny": Routing(labels={"stable": "1", "next": "3"})})
+
+    assert repository.resolve("tiny", "next").version == "3"
+    assert repository.resolve("tiny", "").version == "1"
+    assert repository.resolve("tiny", "2").version == "2"
+    assert repository.default_version("tiny") == "1"
+    with pytest.raises(VersionNotFound, match="'beta'; available: 1, 2, 3, next, stable"):
+        repository.resolve("tiny", "beta")
+
+
+async def test_a_label_of_a_version_that_is_not_ready_falls_back_to_no_other(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await load_all(repository, [make_archive(tmp_path), disagreeing(tmp_path, "tiny", "2")], engine)
+    await repository.set_routing({"tiny": Routing(labels={"stable": "2"})})
+
+    with pytest.raises(ModelNotReady, match="version '2' is not ready: failed: ARCHIVE_INVALID"):
+        repository.resolve("tiny", "")
+    assert repository.is_ready("tiny", "1")
+
+
+async def test_a_retry_meets_the_version_of_the_first_try_and_shares_are_kept(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await three_versions(tmp_path, repository, engine)
+    await repository.set_routing({"tiny": Routing(weights={"1": 75, "3": 25})})
+
+    chosen = [repository.resolve("tiny", "", f"id-{number}").version for number in range(2000)]
+
+    assert chosen == [repository.resolve("tiny", "", f"id-{number}").version for number in range(2000)]
+    assert set(chosen) == {"1", "3"}
+    assert 0.2 < chosen.count("3") / 2000 < 0.3
+    assert repository.default_version("tiny") == "1"
+
+
+async def test_the_share_of_a_version_that_is_not_ready_goes_to_the_others(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await load_all(repository, [make_archive(tmp_path), disagreeing(tmp_path, "tiny", "2")], engine)
+    await repository.set_routing({"tiny": Routing(weights={"1": 1, "2": 99})})
+
+    assert {repository.resolve("tiny", "", str(number)).version for number in range(50)} == {"1"}
+
+
+async def test_a_change_of_labels_is_heard(
+    tmp_path: Path, repository: Repository, engine: FakeEngine
+) -> None:
+    await three_versions(tmp_path, repository, engine)
+    heard: list[str] = []
+
+    async def hear(changed: ModelVersion) -> None:
+        heard.append(changed.version)
+
+    repository.listeners.append(hear)
+    await repository.set_routing({"tiny": Routing(labels={"stable": "1"})})
+
+    assert heard == ["1", "2", "3"]

@@ -9,7 +9,18 @@ import pytest
 from pydantic import ValidationError
 
 from seqserve.errors import SettingsInvalid
+from seqserve.policy import VersionPolicy
+from seqserve.routing import Routing
 from seqserve.settings import Settings, read_settings
+from seqserve.signature import Signature
+from support.contract import signature_document
+
+DIGIT = Signature.parse(signature_document("digit")).model_copy(update={"name": "digit_mlp"})
+LINE = Signature.parse(signature_document("line"))
+
+
+CHECKED = ("otlp_endpoint", "version_policy")
+"""Text, but not any text."""
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +122,7 @@ def test_every_setting_is_read_from_the_environment(name: str, environment: pyte
     environment.setenv(f"SEQSERVE_{name.upper()}", "no number")
 
     field = Settings.model_fields[name]
-    if field.annotation in (str, Path, Path | None) and name != "otlp_endpoint":
+    if field.annotation in (str, Path, Path | None) and name not in CHECKED:
         assert str(getattr(read_settings({}), name)) == "no number"
     else:
         assert f"{name}: " in str(refusal({}))
@@ -130,3 +141,54 @@ def test_every_setting_is_read_from_the_environment(name: str, environment: pyte
 )
 def test_values_that_could_not_work_are_refused(flags: dict[str, str], words: str) -> None:
     assert words in str(refusal(flags))
+
+
+def test_a_model_has_a_section_of_its_own(config: Path) -> None:
+    config.write_text("""
+        max_queue_size = 2000
+        [models.digit_mlp]
+        labels = { stable = 3, next = "4" }
+        weights = { stable = 90, 4 = 10 }
+        version_policy = "latest:2"
+        max_queue_size = 5000
+        max_batch_size = 64
+    """)
+    settings = read_settings({}, config)
+    own = settings.of_model("digit_mlp")
+
+    assert own.routing == Routing(labels={"stable": "3", "next": "4"}, weights={"3": 90, "4": 10})
+    assert settings.policy_of("digit_mlp") == VersionPolicy(latest=2)
+    assert settings.policy_of("line") == VersionPolicy()
+    limits = settings.batch_limits(DIGIT)
+    assert (limits.max_queue_size, limits.max_batch_size) == (5000, 64)
+    assert settings.batch_limits(LINE).max_queue_size == 2000
+
+
+def test_a_batch_is_never_larger_than_the_archive_allows(config: Path) -> None:
+    config.write_text("[models.digit_mlp]\nmax_batch_size = 100000\n")
+    assert read_settings({}, config).batch_limits(DIGIT).max_batch_size == DIGIT.max_batch_size
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ('labels = { "1" = 2 }', "'1' is no label; accepted: a letter"),
+        ("labels = { stable = 0 }", "'0' is no version"),
+        ("weights = { other = 1 }", "weights.other: neither a version nor one of the labels []"),
+        ("weights = { 1 = 0 }", "all of them are 0"),
+        ("labels = { a = 1 }\nweights = { a = 1, 1 = 1 }", "mean the same version"),
+        ("weights = { 1 = -1 }", "models.digit_mlp.weights.1"),
+        ('version_policy = "newest"', "'newest' is no version policy; accepted: all, latest:N or listed:1,3"),
+        ("max_queue_size = 5", "models.digit_mlp.max_queue_size: 5 is less than max_request_examples"),
+        ("lables = {}", "models.digit_mlp.lables"),
+    ],
+)
+def test_a_fault_in_a_models_section_names_model_and_field(config: Path, section: str, words: str) -> None:
+    config.write_text(f"[models.digit_mlp]\n{section}\n")
+    assert words in str(refusal({}, config))
+
+
+def test_a_caller_without_a_deadline_waits_no_longer_than_any_other() -> None:
+    assert "default_timeout_seconds: 60 is more than max_timeout_seconds, 10" in str(
+        refusal({"default_timeout_seconds": "60", "max_timeout_seconds": "10"})
+    )

@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "Follow an example's shape through a model, layer by layer.",
     "package": "Archive a model that was trained elsewhere.",
     "serve": "Serve a model store over gRPC and HTTP.",
+    "config": "Show the settings that `serve` would have, and where each comes from.",
     "predict": "Ask a running gateway what is in a picture.",
     "models": "List the models of a running gateway.",
     "health": "Ask whether a gateway, or one model of it, is ready.",

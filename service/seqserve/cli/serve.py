@@ -4,32 +4,48 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
-from seqserve.settings import Settings, read_settings
+from seqserve.settings import Port, Settings, read_settings
 
-# Every setting has an option, an environment variable and a key in the file; this one is a switch.
-SWITCH = "with_torchserve"
+# Every setting has an option, an environment variable and a key in the file; but a section of the file
+# is no option.
+SECTIONS = frozenset({"models"})
 
 
-def _options(function: Callable[..., None]) -> Callable[..., None]:
+def settings_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that takes settings: one for each, and --config."""
+    function = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")(
+        function
+    )
     for name, field in reversed(Settings.model_fields.items()):
-        if name != SWITCH:
-            flag = f"--{name.replace('_', '-')}"
-            # Values stay text here: the settings check them, and report every fault at once.
-            option = click.option(flag, name, default=None, metavar=_metavar(field), help=_help(field))
-            function = option(function)
+        if name not in SECTIONS:
+            function = _option(name, field)(function)
     return function
+
+
+def given_settings(flags: dict[str, Any]) -> dict[str, Any]:
+    """What was given on the command line."""
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    flag = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        return click.option(flag, name, is_flag=True, default=None, help=field.description)
+    # Values stay text here: the settings check them, and report every fault at once.
+    return click.option(flag, name, default=None, metavar=_metavar(field), help=_help(field))
 
 
 def _metavar(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return f"[{'|'.join(get_args(field.annotation))}]"
-    names: dict[object, str] = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+    names: dict[object, str] = {int: "INTEGER", float: "NUMBER", str: "TEXT", Port | None: "INTEGER"}
     return names.get(field.annotation, "PATH")
 
 
@@ -39,11 +55,7 @@ def _help(field: FieldInfo) -> str:
 
 
 @click.command("serve")
-@_options
-@click.option(
-    "--with-torchserve", is_flag=True, default=None, help="Run a TorchServe beside it, for HTTP users."
-)
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
+@settings_options
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the models of a store until SIGTERM or Ctrl-C, then drain.
 
@@ -56,8 +68,8 @@ def command(config: Path | None, **flags: Any) -> None:
       seqserve serve --with-torchserve          HTTP inference by TorchServe on :8080 as well
       seqserve serve --engine torchserve        TorchServe runs the models behind the gateway
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = read_settings(given, config)
+    reread = partial(read_settings, given_settings(flags), config)
+    settings = reread()
     from seqserve.server import serve  # noqa: PLC0415 - settings are checked before anything heavy is imported
 
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, config=config, reread=reread))

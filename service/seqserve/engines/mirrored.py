@@ -53,6 +53,11 @@ class MirroredEngine:
         answering = await self.answering.load(archive)
         return MirroredModel(answering, await self._load_mirror(archive))
 
+    async def set_default(self, name: str, version: str) -> None:
+        """Tell both."""
+        await self.answering.set_default(name, version)
+        await self.mirror.set_default(name, version)
+
     async def aclose(self) -> None:
         """Close both."""
         await self.mirror.aclose()

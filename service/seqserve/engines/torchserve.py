@@ -170,6 +170,7 @@ class TorchServeEngine:
         self._predictions = Predictions(endpoint)
         self._management = management or Management(endpoint)
         self._versions: dict[str, set[str]] = {}
+        self._wished: dict[str, str] = {}
         self._device = "cpu"
 
     @property
@@ -206,6 +207,14 @@ class TorchServeEngine:
             log.warning("model not unregistered", model=name, version=version, reason=str(error))
         self._file_of(signature).unlink(missing_ok=True)
 
+    async def set_default(self, name: str, version: str) -> None:
+        """See Engine.set_default; until it is called the highest version is the default."""
+        self._wished[name] = version
+        try:
+            await self._follow_default(name)
+        except SeqserveError as error:
+            log.warning("default not set", model=name, version=version, reason=str(error))
+
     async def aclose(self) -> None:
         """Disconnect. The server runs on."""
         await self._predictions.aclose()
@@ -221,7 +230,9 @@ class TorchServeEngine:
     async def _follow_default(self, name: str) -> None:
         versions = self._versions.get(name)
         if versions:
-            await self._management.set_default(name, max(versions, key=int))
+            wished = self._wished.get(name, "")
+            version = wished if wished in versions else max(versions, key=int)
+            await self._management.set_default(name, version)
 
     def _check_size(self, signature: Signature) -> None:
         needed, limit = _message_bytes(signature), self._endpoint.max_message_bytes

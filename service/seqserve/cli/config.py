@@ -1,0 +1,52 @@
+"""`seqserve config`: the settings that `serve` would have, as a TOML file that could be given back."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+
+from seqserve.cli.serve import given_settings, settings_options
+from seqserve.settings import Settings, read_settings, source_of, unknown_variables
+
+CREDENTIALS = re.compile(r"(?<=://)[^/@]+(?=@)")
+MASK = "***"
+
+
+@click.command("config")
+@settings_options
+def command(config: Path | None, **flags: Any) -> None:
+    """Show the settings that `serve` would have with these options, environment and file; secrets masked.
+
+    The output is TOML: a file with it, given as --config, has the same effect.
+
+    \b
+    Examples:
+      seqserve config
+      seqserve config --config seqserve.toml --grpc-port 9001
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    given = given_settings(flags)
+    settings = read_settings(given, config)
+    for name in unknown_variables():
+        click.echo(f"warning: {name} is in the environment, and no setting has that name", err=True)
+    click.echo(_as_toml(settings, {name: source_of(name, given, config) for name in Settings.model_fields}))
+
+
+def _as_toml(settings: Settings, sources: dict[str, str]) -> str:
+    """One line a setting with its source, then the sections; what is not set is a comment."""
+    values = json.loads(settings.model_dump_json(exclude_defaults=False))
+    models = values.pop("models")
+    lines = [f"{_line(name, value)}  # {sources[name]}" for name, value in values.items()]
+    sections = {name: {key: value for key, value in own.items() if value} for name, own in models.items()}
+    return "\n".join(lines) + ("\n\n" + tomli_w.dumps({"models": sections}).rstrip() if sections else "")
+
+
+def _line(name: str, value: object) -> str:
+    if value is None:
+        return f"# {name} is not set"
+    masked = CREDENTIALS.sub(MASK, value) if isinstance(value, str) else value
+    return tomli_w.dumps({name: masked}).rstrip()

@@ -1,0 +1,215 @@
+"""Keeps what is loaded in step with what the store has, by each model's version policy.
+
+A new version is loaded beside the old ones and only then switched to. Neither a version that is
+refused nor a file that vanishes ever takes the last READY version of a model away; `unload` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady
+from seqserve.loading import Loading
+from seqserve.policy import VersionPolicy
+from seqserve.repository import Repository
+from seqserve.shelf import Shelf, Shelved, Stamp, take_stock
+from seqserve.versions import ModelState, ModelVersion
+
+log = structlog.get_logger()
+
+SETTLE_SECONDS = 2.0
+"""An archive that does not fit its hash, and has not changed for so long, is broken and not half copied."""
+
+
+@dataclass(slots=True)
+class StoreSync:
+    """Loads and unloads versions: at the start, when the store changes, and when told to.
+
+    list_archives: the paths of the store's archives. policy_of: a model's version policy by name.
+    One thing happens at a time, so that a machine never holds more than one extra copy.
+    """
+
+    repository: Repository
+    loading: Loading
+    list_archives: Callable[[], Sequence[Path]]
+    policy_of: Callable[[str], VersionPolicy]
+    clock: Callable[[], float] = time.monotonic
+    _tried: dict[Path, Stamp] = field(default_factory=dict)
+    _incomplete: dict[Path, tuple[Stamp, float]] = field(default_factory=dict)
+    _unloaded: set[str] = field(default_factory=set)
+    _busy: set[str] = field(default_factory=set)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _defaults: dict[str, str] = field(default_factory=dict)
+
+    async def load_initially(self) -> None:
+        """Try everything that is there. Raises StoreMissing."""
+        async with self._turn:
+            shelf = await self._look(is_patient=False)
+            for name in sorted(shelf):
+                await self._follow(name, shelf[name])
+            await self.repository.end_initial_load()
+
+    async def sync(self) -> None:
+        """Follow the store. Raises StoreMissing; what is loaded serves on."""
+        async with self._turn:
+            shelf = await self._look(is_patient=True)
+            for name in sorted({*shelf, *self.repository.names()} - self._unloaded):
+                await self._follow(name, shelf.get(name, {}))
+
+    async def load(self, name: str) -> None:
+        """See ModelControl.load."""
+        with self._working_on(name):
+            async with self._turn:
+                found = (await self._look(is_patient=False)).get(name)
+                if not found:
+                    raise ModelNotFound(name)
+                self._unloaded.discard(name)
+                for archive in found.values():  # one that was refused is tried again
+                    if not self._serves(archive):
+                        self._tried.pop(archive.path, None)
+                await self._follow(name, found)
+        self._check_loaded(name)
+
+    async def unload(self, name: str) -> None:
+        """See ModelControl.unload."""
+        with self._working_on(name):
+            async with self._turn:
+                entries = self.repository.versions_of(name)
+                if not entries:
+                    raise ModelNotFound(name)
+                self._unloaded.add(name)
+                for entry in entries:
+                    await self._unload(entry)
+
+    async def _unload(self, entry: ModelVersion) -> None:
+        if entry.is_up:
+            await self.loading.unload(entry)
+        entry.state, entry.reason = ModelState.UNLOADED, "UNLOADED"
+        await self.repository.put(entry)
+
+    async def _look(self, *, is_patient: bool) -> Shelf:
+        """What is in the store; when patient, without what somebody may still be copying."""
+        shelf = await asyncio.to_thread(lambda: take_stock(self.list_archives()))
+        self._forget({archive.path for versions in shelf.values() for archive in versions.values()})
+        if not is_patient:
+            return shelf
+        return {
+            name: {
+                version: archive
+                for version, archive in versions.items()
+                if self._is_known(archive) or await self._is_settled(archive)
+            }
+            for name, versions in shelf.items()
+        }
+
+    def _forget(self, present: set[Path]) -> None:
+        self._tried = {path: stamp for path, stamp in self._tried.items() if path in present}
+        self._incomplete = {path: since for path, since in self._incomplete.items() if path in present}
+
+    def _is_known(self, archive: Shelved) -> bool:
+        return self._tried.get(archive.path) == archive.stamp or self._serves(archive)
+
+    async def _is_settled(self, archive: Shelved) -> bool:
+        """Whether its hash fits, or it has not changed for so long that it never will."""
+        if await asyncio.to_thread(archive.is_whole):
+            self._incomplete.pop(archive.path, None)
+            return True
+        stamp, since = self._incomplete.get(archive.path, (None, 0.0))
+        if stamp != archive.stamp:
+            self._incomplete[archive.path] = archive.stamp, self.clock()
+            return False
+        if self.clock() - since < SETTLE_SECONDS:
+            return False
+        del self._incomplete[archive.path]
+        return True
+
+    async def _follow(self, name: str, found: Mapping[str, Shelved]) -> None:
+        """Load what is wanted of one model, then let go of what is not."""
+        with self._working_on(name, is_asked=False):
+            for archive in found.values():
+                await self._refuse_other_bytes(archive)
+            while missing := self._missing(name, found):
+                await self._load(missing[0])
+            await self._retire(name, found)
+            await self._follow_default(name)
+
+    def _wanted(self, name: str, found: Mapping[str, Shelved]) -> list[str]:
+        """Versions by the policy, without those that were refused as they are."""
+        available = [
+            version
+            for version, archive in found.items()
+            if self._serves(archive) or self._tried.get(archive.path) != archive.stamp
+        ]
+        routing = self.repository.routing(name)
+        return self.policy_of(name).choose(available, {*routing.labels.values(), *routing.weights})
+
+    def _missing(self, name: str, found: Mapping[str, Shelved]) -> list[Shelved]:
+        return [found[version] for version in self._wanted(name, found) if not self._serves(found[version])]
+
+    async def _load(self, archive: Shelved) -> None:
+        self._tried[archive.path] = archive.stamp
+        await self.loading.load(archive.name, archive.version, archive.path)
+
+    async def _refuse_other_bytes(self, archive: Shelved) -> None:
+        """A version is immutable: other bytes under the name of one that serves are not loaded."""
+        if not self._serves(archive) or self._tried.get(archive.path) == archive.stamp:
+            return
+        self._tried[archive.path] = archive.stamp
+        entry = self.repository.find(archive.name, archive.version)
+        if entry is not None and await asyncio.to_thread(archive.sha256) != entry.archive_sha256:
+            self.loading.observer.note_reload(archive.name, "refused")
+            log.error(
+                "model refused", archive=archive.path.name, hint="build the next version number",
+                reason="the archive has other bytes than the version that is loaded, which serves on",
+            )  # fmt: skip
+
+    async def _retire(self, name: str, found: Mapping[str, Shelved]) -> None:
+        """Let versions go that are not wanted, once a wanted one serves."""
+        wanted = set(self._wanted(name, found))
+        is_covered = any(self._serves(found[version]) for version in wanted)
+        for entry in self.repository.versions_of(name):
+            if entry.version in wanted or (entry.is_up and not is_covered):
+                continue
+            if entry.is_up:
+                await self.loading.unload(entry)
+                await self.repository.remove(entry)
+            elif entry.version not in found or entry.state is ModelState.UNLOADED:
+                await self.repository.remove(entry)
+
+    async def _follow_default(self, name: str) -> None:
+        """The engine's own callers, as TorchServe's over HTTP, meet the version that ours meet."""
+        version = self.repository.default_version(name)
+        if version and self._defaults.get(name) != version:
+            self._defaults[name] = version
+            await self.loading.engine.set_default(name, version)
+
+    def _serves(self, archive: Shelved) -> bool:
+        entry = self.repository.find(archive.name, archive.version)
+        return entry is not None and entry.is_up
+
+    def _check_loaded(self, name: str) -> None:
+        """Raise ModelNotReady that names the versions that were refused."""
+        refused = [entry for entry in self.repository.versions_of(name) if entry.state is ModelState.FAILED]
+        if refused:
+            words = ", ".join(f"version {entry.version}: {entry.reason}" for entry in refused)
+            raise ModelNotReady(f"model {name!r} was not loaded as a whole; {words}; the log says why")
+
+    @contextmanager
+    def _working_on(self, name: str, *, is_asked: bool = True) -> Iterator[None]:
+        """Whoever asks for a model meanwhile gets LoadInProgress; the watcher's turn comes by itself."""
+        if name in self._busy and is_asked:
+            raise LoadInProgress(f"model {name!r} is being loaded or unloaded")
+        was_busy = name in self._busy
+        self._busy.add(name)
+        try:
+            yield
+        finally:
+            if not was_busy:
+                self._busy.discard(name)

@@ -1,0 +1,101 @@
+"""One version of one model: where it stands, and what a request is bound to once it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Self
+
+from seqserve.batching import Batcher
+from seqserve.engines.base import FloatArray, LoadedModel
+from seqserve.lease import Lease
+from seqserve.observers import VersionObserver
+from seqserve.signature import Signature
+
+RowBatcher = Batcher[FloatArray, FloatArray]
+MakeBatcher = Callable[[Signature, LoadedModel, VersionObserver], RowBatcher]
+
+
+class ModelState(Enum):
+    """Where a version stands. STALLED: loaded, and its engine does not come back with a batch."""
+
+    LOADING = "loading"
+    READY = "ready"
+    STALLED = "stalled"
+    UNLOADING = "unloading"
+    UNLOADED = "unloaded"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, eq=False)
+class ReadyVersion:
+    """What a request is bound to at admission: everything here belongs to one version.
+
+    A caller holds it in a `with` block for as long as it needs it; it is unloaded after the last one.
+    """
+
+    name: str
+    version: str
+    signature: Signature
+    batcher: RowBatcher
+    engine: str
+    device: str
+    archive_sha256: str
+    observer: VersionObserver = field(default_factory=VersionObserver)
+    _calls: int = 0
+    _is_idle: asyncio.Event | None = None
+
+    def __enter__(self) -> Self:
+        self._calls += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calls -= 1
+        if not self._calls and self._is_idle is not None:
+            self._is_idle.set()
+
+    @property
+    def calls(self) -> int:
+        """How many hold it now."""
+        return self._calls
+
+    async def idle(self) -> None:
+        """Return when nobody holds it. To be called once no request can be bound to it any more."""
+        if self._calls:
+            self._is_idle = asyncio.Event()
+            await self._is_idle.wait()
+
+
+@dataclass(slots=True, eq=False)
+class ModelVersion:
+    """One version of one model in the repository.
+
+    signature, archive_sha256: empty where the archive cannot be read.
+    reason: the stable reason of a version that does not serve; the words are in the log.
+    lease: keeps the archive from being pruned, for as long as the version is loaded.
+    """
+
+    name: str
+    version: str
+    signature: Signature | None = None
+    archive_sha256: str = ""
+    state: ModelState = ModelState.LOADING
+    reason: str = ""
+    model: LoadedModel | None = None
+    ready: ReadyVersion | None = None
+    lease: Lease | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Loaded, checked and not on its way out: it answers, or will again."""
+        return self.state in (ModelState.READY, ModelState.STALLED)
+
+    def end_lease(self) -> None:
+        """The archive may go, as far as this version is concerned."""
+        if self.lease is not None:
+            self.lease.close()
