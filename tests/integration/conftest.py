@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
-from seqserve.server import Gateway
+from seqserve.gateway import Gateway
 from support.archives import make_archive
+from support.asking import TWINS
 from support.engines import FakeEngine
 from support.gateway import running_gateway
 
@@ -24,6 +26,12 @@ async def gateway(tmp_path: Path, engine: FakeEngine) -> AsyncIterator[Gateway]:
     """Serves `tiny` version 1: images of 2x3, see tests/contract/signatures.json."""
     async with running_gateway([make_archive(tmp_path)], engine) as running:
         yield running
+
+
+@pytest.fixture(params=TWINS.values(), ids=list(TWINS))
+def twin(request: pytest.FixtureRequest) -> Any:
+    """Our client's class, sync or aio; see support.asking."""
+    return request.param
 
 
 @pytest.fixture

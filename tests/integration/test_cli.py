@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqserve.server import Gateway
+from seqserve.gateway import Gateway
 from seqserve.signature import Signature
 from support.archives import make_archive
 from support.command import Ended, seqserve
@@ -171,7 +171,7 @@ def test_with_debug_a_refusal_shows_where_it_came_from(nobody: str) -> None:
 
     assert ended.status == 1
     assert "Traceback" in ended.errors
-    assert "PredictionError" in ended.errors
+    assert "seqserve.client.errors.Unavailable" in ended.errors
     assert ended.errors.splitlines()[-1].startswith(f"seqserve: no gateway answers at {nobody} ")
 
 

@@ -9,9 +9,9 @@ import grpc
 import numpy as np
 import pytest
 
+from seqserve.gateway import Gateway
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
-from seqserve.server import Gateway
 from support.archives import make_archive
 from support.engines import FakeEngine, expected_answers
 from support.gateway import running_gateway

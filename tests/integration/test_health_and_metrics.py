@@ -14,8 +14,10 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from seqserve.gateway import Gateway
+from seqserve.metric_table import GPU, rows
+from seqserve.model_settings import ModelSettings
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
-from seqserve.server import Gateway
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway, settings_for_tests
@@ -126,6 +128,88 @@ async def test_metrics_count_requests_by_code_and_not_the_golden_rows(
     assert 'seqserve_model_state{model="tiny",state="ready",version="1"} 1.0' in text
 
 
+async def test_the_page_serves_what_the_docs_list_and_nothing_else(http: httpx.AsyncClient) -> None:
+    """Prometheus' text format has no kind `info`: it serves those as gauges."""
+    text = (await http.get("/metrics")).text
+
+    served = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE ")]
+    listed = [[row.name, row.kind.replace("info", "gauge")] for row in rows() if row not in GPU]
+    assert sorted(served) == sorted(listed)
+
+
+async def test_every_phase_of_an_answered_request_is_measured_once(
+    http: httpx.AsyncClient, channel: grpc.aio.Channel
+) -> None:
+    await inference_stub(channel).ModelInfer(infer_request(IMAGE))
+
+    text = (await http.get("/metrics")).text
+
+    for phase in ("request", "decode", "queue", "assembly", "compute", "encode"):
+        assert f'seqserve_{phase}_seconds_count{{model="tiny",version="1"}} 1.0' in text
+    assert 'seqserve_batches_total{model="tiny",reason="idle",version="1"} 1.0' in text
+
+
+async def test_reloads_and_golden_checks_are_on_the_page(tmp_path: Path, engine: FakeEngine) -> None:
+    archives = [make_archive(tmp_path)]
+    models = {"tiny": ModelSettings.model_validate({"labels": {"stable": "1"}})}
+    async with (
+        running_gateway(archives, engine, models=models) as gateway,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as client,
+    ):
+        wrong = (np.full((1, 6), 0.5, np.float32), np.full((1, 2), 0.25, np.float32))
+        archives.append(make_archive(tmp_path, version="2", golden=wrong))
+        await gateway.sync()
+
+        text = (await client.get("/metrics")).text
+
+    assert 'seqserve_reloads_total{model="tiny",result="loaded"} 1.0' in text
+    assert 'seqserve_reloads_total{model="tiny",result="refused"} 1.0' in text
+    assert 'seqserve_golden_checks_total{model="tiny",result="passed",version="1"} 1.0' in text
+    assert 'seqserve_golden_checks_total{model="tiny",result="failed",version="2"} 1.0' in text
+    assert 'seqserve_golden_delta{model="tiny",version="1"} 0.0' in text
+    assert 'seqserve_model_state{model="tiny",state="failed",version="2"} 1.0' in text
+    assert 'seqserve_ready_versions{model="tiny"} 1.0' in text
+    assert 'seqserve_model_label{label="stable",model="tiny",version="1"} 1.0' in text
+    assert 'engine="fake"' in text
+
+
+async def test_health_forgets_a_version_that_has_left(tmp_path: Path, engine: FakeEngine) -> None:
+    archives = [make_archive(tmp_path), make_archive(tmp_path, version="2")]
+    async with (
+        running_gateway(archives, engine) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+    ):
+        watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="model/tiny/1"), timeout=10)
+        assert (await watch.read()).status == SERVING
+
+        del archives[0]
+        await gateway.sync()
+
+        while (status := (await watch.read()).status) == NOT_SERVING:  # while it was unloaded
+            pass
+        assert status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await health(channel, "model/tiny/1")
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+        assert await health(channel, "model/tiny") == SERVING
+        assert await health(channel, "") == SERVING
+
+
+async def test_a_reload_that_fails_later_leaves_the_whole_ready(tmp_path: Path, engine: FakeEngine) -> None:
+    archives = [make_archive(tmp_path)]
+    async with (
+        running_gateway(archives, engine) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+    ):
+        wrong = (np.full((1, 6), 0.5, np.float32), np.full((1, 2), 0.25, np.float32))
+        archives.append(make_archive(tmp_path, "other", golden=wrong))
+        await gateway.sync()
+
+        assert await health(channel, "model/other") == NOT_SERVING
+        assert await health(channel, "model/tiny") == SERVING
+        assert await health(channel, "") == SERVING
+
+
 async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
@@ -137,53 +221,6 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
         "seqserve.v1.PredictionService",
         "grpc.health.v1.Health",
     } <= names
-
-
-async def test_a_drain_tells_watchers_and_ends_their_streams(tmp_path: Path, engine: FakeEngine) -> None:
-    async with running_gateway([make_archive(tmp_path)], engine) as gateway:
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}")
-        watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
-        assert (await watch.read()).status == SERVING
-        draining = asyncio.create_task(gateway.drain())
-        assert (await watch.read()).status == NOT_SERVING
-        await draining
-        await channel.close(None)
-
-
-async def test_a_drain_answers_what_is_in_flight_and_refuses_what_comes(
-    tmp_path: Path, engine: FakeEngine
-) -> None:
-    archive = make_archive(tmp_path)
-    async with running_gateway([archive], engine, drain_pause_seconds=0.2) as gateway:
-        engine.hold()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
-            stub = inference_stub(channel)
-            in_flight = [asyncio.create_task(_infer(stub)) for _ in range(8)]
-            await engine.entered.wait()
-            draining = asyncio.create_task(gateway.drain())
-            await asyncio.sleep(0.4)  # past the pause, in which calls are still taken
-            with pytest.raises(grpc.aio.AioRpcError) as refusal:
-                await _infer(stub)
-            assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
-            engine.gate.set()
-            assert len(await asyncio.gather(*in_flight)) == 8
-            await draining
-    assert "tiny/1" in engine.unloaded
-
-
-async def test_a_drain_gives_up_a_batch_that_never_ends(tmp_path: Path, engine: FakeEngine) -> None:
-    gateway = Gateway(settings_for_tests(drain_grace_seconds=0.2))
-    await gateway.start()
-    await gateway.load([make_archive(tmp_path)], engine)
-    engine.hold()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
-        call = asyncio.create_task(_infer(inference_stub(channel)))
-        await engine.entered.wait()
-
-        assert not await gateway.drain()
-
-        with pytest.raises(grpc.aio.AioRpcError):
-            await call
 
 
 async def test_without_its_engine_the_gateway_is_alive_and_not_ready(

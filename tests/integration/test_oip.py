@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import grpc
 import numpy as np
 import pytest
 
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from support.archives import make_archive
 from support.engines import FakeEngine, expected_answers
+from support.gateway import running_gateway
 from support.oip import infer_request, inference_stub, rows_of
 
 IMAGES = np.linspace(0, 1, 18, dtype=np.float32).reshape(3, 2, 3)
@@ -91,7 +95,8 @@ async def test_metadata_describes_server_and_model(stub: GRPCInferenceServiceStu
     server = await stub.ServerMetadata(pb.ServerMetadataRequest())
     model = await stub.ModelMetadata(pb.ModelMetadataRequest(name="tiny"))
 
-    assert (server.name, list(server.extensions)) == ("seqserve", [])
+    assert server.name == "seqserve"
+    assert list(server.extensions) == ["classification", "model_configuration", "statistics"]
     assert (model.name, list(model.versions), model.platform) == ("tiny", ["1"], "pytorch_torchscript")
     assert (model.inputs[0].name, model.inputs[0].datatype, list(model.inputs[0].shape)) == (
         "image",
@@ -99,6 +104,48 @@ async def test_metadata_describes_server_and_model(stub: GRPCInferenceServiceStu
         [-1, 6],
     )
     assert model.outputs[0].shape[0] == -1
+
+
+async def test_the_configuration_describes_batching_and_tensors_without_the_batch(
+    stub: GRPCInferenceServiceStub,
+) -> None:
+    config = (await stub.ModelConfig(pb.ModelConfigRequest(name="tiny"))).config
+
+    assert (config.name, config.platform, config.backend) == ("tiny", "pytorch_torchscript", "seqserve")
+    assert config.max_batch_size == 4
+    assert [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in config.input] == [
+        ("image", pb.TYPE_FP32, [6])
+    ]
+    assert [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in config.output] == [
+        ("probabilities", pb.TYPE_FP32, [2])
+    ]
+    assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
+    assert list(config.version_policy.specific.versions) == [1]
+    assert config.HasField("model_transaction_policy")
+    assert not config.model_transaction_policy.decoupled
+
+
+async def test_the_configuration_tells_the_delay_in_microseconds(tmp_path: Path, engine: FakeEngine) -> None:
+    async with (
+        running_gateway([make_archive(tmp_path)], engine, max_queue_delay_seconds=0.0025) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+    ):
+        reply = await inference_stub(channel).ModelConfig(pb.ModelConfigRequest(name="tiny"))
+
+    assert reply.config.dynamic_batching.max_queue_delay_microseconds == 2500
+
+
+async def test_the_best_classes_come_on_request(stub: GRPCInferenceServiceStub) -> None:
+    request = infer_request(np.stack([np.zeros(6), np.ones(6)]))
+    request.outputs.add(name="probabilities").parameters["classification"].int64_param = 1
+
+    reply = await stub.ModelInfer(request)
+
+    assert (reply.outputs[0].datatype, list(reply.outputs[0].shape)) == ("BYTES", [2, 1])
+    assert (
+        reply.raw_output_contents[0]
+        == b"\x11\0\0\0" + b"0.750000:1:bright" + b"\x0f\0\0\0" + b"0.750000:0:dark"
+    )
 
 
 async def test_the_request_id_is_taken_over_and_returned(stub: GRPCInferenceServiceStub) -> None:

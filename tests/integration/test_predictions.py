@@ -1,8 +1,7 @@
-"""Our own API: pictures and tensors, labels, receipts, the list of models; and the client library."""
+"""Our own API: pictures and tensors, labels, receipts, the list of models."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqserve.client import Client, PredictionError
 from seqserve.pb.v1 import prediction_pb2 as pb
 from seqserve.pb.v1.prediction_pb2_grpc import PredictionServiceStub
-from seqserve.server import Gateway
 from seqserve.signature import Signature
 from support.archives import make_archive
 from support.contract import signature_document
@@ -126,27 +123,3 @@ async def test_regression_gives_values_and_refuses_top_k(tmp_path: Path, engine:
     assert [len(row.values) for row in reply.predictions] == [1] * 5
     assert not reply.predictions[0].top
     assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def test_the_client_takes_arrays_and_pictures(gateway: Gateway) -> None:
-    def ask() -> None:
-        with Client(f"127.0.0.1:{gateway.grpc_port}") as client:
-            as_pixels = client.predict(PIXELS, model="tiny", top_k=2)
-            as_file = client.predict([png(PIXELS)], model="tiny", top_k=2)
-            np.testing.assert_array_equal(as_pixels.answers[0].values, as_file.answers[0].values)
-            assert as_pixels.answers[0].label == as_file.answers[0].top[0][0]
-            assert [(model.name, model.state) for model in client.models()] == [("tiny", "ready")]
-
-    await asyncio.to_thread(ask)
-
-
-async def test_the_client_raises_what_the_gateway_says(gateway: Gateway) -> None:
-    def ask() -> None:
-        with Client(f"127.0.0.1:{gateway.grpc_port}") as client:
-            with pytest.raises(PredictionError, match="nobody") as refusal:
-                client.predict(PIXELS, model="nobody")
-            assert refusal.value.code == "NOT_FOUND"
-            with pytest.raises(TypeError, match="float64"):
-                client.predict(PIXELS / 255, model="tiny")
-
-    await asyncio.to_thread(ask)

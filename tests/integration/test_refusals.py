@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from seqserve.errors import EngineUnavailable
+from seqserve.gateway import Gateway
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
-from seqserve.server import Gateway
 from support.engines import FakeEngine
 from support.oip import details_of, infer_request, inference_stub, rows_of, send_bytes, words_of
 

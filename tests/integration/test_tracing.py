@@ -15,8 +15,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from seqserve.gateway import Gateway
 from seqserve.otlp import OtlpTracing
-from seqserve.server import Gateway
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import settings_for_tests
@@ -55,9 +55,9 @@ async def test_calls_become_spans_in_the_callers_trace(
     tmp_path: Path, engine: FakeEngine, collector: tuple[Receiver, str]
 ) -> None:
     receiver, endpoint = collector
-    gateway = Gateway(settings_for_tests(), OtlpTracing(endpoint))
+    gateway = Gateway(settings_for_tests(), tracing=OtlpTracing(endpoint))
     await gateway.start()
-    await gateway.load([make_archive(tmp_path)], engine)
+    await gateway.load(lambda: [make_archive(tmp_path)], engine)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
         stub = inference_stub(channel)
         parent = ("traceparent", f"00-{TRACE_ID}-00f067aa0ba902b7-01")

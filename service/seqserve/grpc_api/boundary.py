@@ -7,10 +7,9 @@ text through that is not meant for a client (grpc.aio would send it).
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -21,29 +20,53 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 from grpc_status.rpc_status import to_status
 
-from seqserve.errors import InvalidRequest
+from seqserve.errors import InvalidRequest, ShuttingDown
+from seqserve.grpc_api.streams import Answer, Context, Streams
+from seqserve.request_ids import REQUEST_ID, REQUEST_ID_PATTERN, request_id
 from seqserve.status import describe, status_of
 from seqserve.tracing import Tracing
 
 log = structlog.get_logger()
 
-REQUEST_ID = "x-request-id"
-REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler may know of the call beside its message."""
+    """What a handler may know of the call beside its message.
+
+    is_given: the caller sent a request id, and `request_id` is that one or begins with it.
+    """
 
     request_id: str
     timeout_seconds: float | None
+    is_given: bool
+
+    def canary_key(self, own_id: str) -> str:
+        """What a retry has in common with what it repeats, as far as the caller gave anything.
+
+        own_id: the message's, or "".
+        """
+        return self.request_id if self.is_given or not own_id else own_id
 
 
 # Any: each method takes the message of its own descriptor.
-Method = Callable[[Any, Call], Awaitable[Message]]
-# Quoted: these are generic for type checkers only.
-Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Method = Callable[[Any, Call], Awaitable[Message | bytes]]
+"""Bytes: a reply that the handler has serialized itself, to know how long that took."""
+# Quoted: generic for type checkers only.
 Handler: TypeAlias = "grpc.GenericRpcHandler[bytes, bytes]"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMethod:
+    """A method whose messages are answered one by one, in the order in which the answers are ready.
+
+    answer: as a unary method, for each message.
+    on_error: the reply that tells the caller of an error; the message is None where it did not parse.
+    id_of: the caller's own id of a message, or "".
+    """
+
+    answer: Method
+    on_error: Callable[[Any, status_pb2.Status], Message]
+    id_of: Callable[[Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +78,36 @@ class Boundary:
 
     tracing: Tracing
     on_malformed: Callable[[], None]
+    _streams: Streams = field(default_factory=Streams)
 
-    def handler(self, service: ServiceDescriptor, methods: dict[str, Method]) -> Handler:
+    def handler(
+        self,
+        service: ServiceDescriptor,
+        methods: Mapping[str, Method],
+        streams: Mapping[str, StreamMethod] | None = None,
+    ) -> Handler:
         """The handler of a service, for a gRPC server; methods by the names of the descriptor."""
-        handlers = {
-            name: self._unary(service.methods_by_name[name], method) for name, method in methods.items()
-        }
+        by_name = service.methods_by_name
+        handlers = {name: self._unary(by_name[name], method) for name, method in methods.items()}
+        for name, stream in (streams or {}).items():
+            handlers[name] = self._bidirectional(by_name[name], stream)
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def drain(self) -> None:
+        """End every stream as UNAVAILABLE, once it has answered what it has taken."""
+        self._streams.drain()
 
     def _unary(self, descriptor: MethodDescriptor, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         request_class = GetMessageClass(descriptor.input_type)
 
         async def handle(body: bytes, context: Context) -> bytes:
-            metadata = {
-                key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
-            }
-            call = Call(_request_id(metadata), context.time_remaining())
+            metadata = _metadata(context)
+            given = metadata.get(REQUEST_ID, "")
+            call = Call(call_id := request_id(given), context.time_remaining(), call_id == given)
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             with self.tracing.span(descriptor.full_name, call.request_id, metadata) as span:
                 try:
-                    reply = await method(self._parse(request_class, body), call)
-                    return reply.SerializeToString()
+                    return _bytes(await method(self._parse(request_class, body), call))
                 except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
                     status = _report(error, call.request_id, descriptor.full_name)
                     span.fail(status_of(error).grpc.name)
@@ -83,6 +115,49 @@ class Boundary:
             raise AssertionError("abort raises")  # pragma: no cover
 
         return grpc.unary_unary_rpc_method_handler(handle)  # bytes in, bytes out: parsing is ours
+
+    def _bidirectional(
+        self, descriptor: MethodDescriptor, method: StreamMethod
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        async def handle(_: object, context: Context) -> None:
+            metadata = _metadata(context)
+            stream_id = request_id(metadata.get(REQUEST_ID, ""))
+            context.set_trailing_metadata(((REQUEST_ID, stream_id),))
+            answer = self._answer(descriptor, method, context, stream_id, metadata)
+            await self._streams.run(context, answer, partial(_end_drained, context, stream_id))
+
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+    def _answer(
+        self,
+        descriptor: MethodDescriptor,
+        method: StreamMethod,
+        context: Context,
+        stream_id: str,
+        metadata: Mapping[str, str],
+    ) -> Answer:
+        """How one stream answers each of its messages."""
+        request_class = GetMessageClass(descriptor.input_type)
+        is_given = stream_id == metadata.get(REQUEST_ID)
+
+        async def answer(body: bytes, number: int) -> bytes:
+            request, message_id = None, f"{stream_id}.{number}"
+            try:
+                request = self._parse(request_class, body)
+                if REQUEST_ID_PATTERN.fullmatch(own_id := method.id_of(request)):
+                    message_id = f"{stream_id}.{own_id}"
+                with self.tracing.span(descriptor.full_name, message_id, metadata) as span:
+                    try:
+                        call = Call(message_id, context.time_remaining(), is_given)
+                        return _bytes(await method.answer(request, call))
+                    except Exception as error:
+                        span.fail(status_of(error).grpc.name)
+                        raise
+            except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
+                status = _report(error, message_id, descriptor.full_name)
+                return method.on_error(request, status).SerializeToString()
+
+        return answer
 
     def _parse(self, request_class: type[Message], body: bytes) -> Message:
         try:
@@ -95,10 +170,12 @@ class Boundary:
             ) from error  # fmt: skip
 
 
-def _request_id(metadata: Mapping[str, str]) -> str:
-    """The caller's, where it is fit for logs, else a new one."""
-    given = metadata.get(REQUEST_ID, "")
-    return given if REQUEST_ID_PATTERN.fullmatch(given) else uuid.uuid4().hex
+def _metadata(context: Context) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _bytes(reply: Message | bytes) -> bytes:
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
 def _report(error: Exception, request_id: str, method: str) -> status_pb2.Status:
@@ -108,6 +185,11 @@ def _report(error: Exception, request_id: str, method: str) -> status_pb2.Status
     else:
         log.debug("call refused", method=method, request_id=request_id, code=code.name, reason=str(error))
     return describe(error, request_id)
+
+
+async def _end_drained(context: Context, stream_id: str) -> None:
+    error = ShuttingDown("the gateway is shutting down; what has no reply was not answered")
+    await _abort(context, describe(error, stream_id), stream_id)
 
 
 async def _abort(context: Context, status: status_pb2.Status, request_id: str) -> None:

@@ -1,110 +1,144 @@
-"""`grpc.health.v1`: overall, each gRPC service, each model and version, and `liveness`."""
+"""`grpc.health.v1` on the main port: overall, each gRPC service, each model and version, and `liveness`.
+
+grpcio's own servicer starts as SERVING, cannot forget a name, and keeps watches open through a drain; so
+the few lines that answer are here, on statuses that the health port shares.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
 
-from seqserve.repository import ModelVersion, Repository
+from seqserve.errors import quote_came
+from seqserve.grpc_api.boundary import Handler
+from seqserve.grpc_api.health_statuses import NOT_SERVING, SERVING, Status, Statuses, Telling
+from seqserve.repository import Repository
+from seqserve.versions import ModelVersion
 
 SERVICE = "grpc.health.v1.Health"
-LIVENESS = "liveness"
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-class EndingWatches(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # no stubs for aio
-    """grpcio's servicer behind bytes, so that malformed protobuf is refused in our words.
+class HealthService:
+    """Check and Watch for grpc.aio; they take bytes, so that malformed protobuf is refused in our words."""
 
-    Its Watch streams end when told to: a drain must not wait for watchers.
-    """
+    def __init__(self, statuses: Statuses) -> None:
+        self._statuses = statuses
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._watches: set[asyncio.Task[None]] = set()
-
-    async def Check(self, body: bytes, context: Any) -> Any:  # noqa: N802 - gRPC's name
-        """The status now."""
-        return await super().Check(await _parse(body, context), context)
-
-    async def Watch(self, body: bytes, context: Any) -> None:  # noqa: N802 - gRPC's name
-        """Stream the status until the caller leaves or `end_watches` is called."""
-        request = await _parse(body, context)
-        watch = asyncio.ensure_future(super().Watch(request, context))
-        self._watches.add(watch)
-        try:
-            await asyncio.wait([watch])
-        finally:
-            self._watches.discard(watch)
-            watch.cancel()
-
-    def handler(self) -> grpc.GenericRpcHandler:  # type: ignore[type-arg]  # Any message
-        """What a gRPC server registers."""
-        serialize = health_pb2.HealthCheckResponse.SerializeToString
+    def handler(self) -> Handler:
+        """What the gRPC server registers."""
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self.Check, None, serialize),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.Watch, None, serialize),
+                "Check": grpc.unary_unary_rpc_method_handler(self.check),
+                "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
             },
         )
 
-    def end_watches(self) -> None:
-        """Close every Watch stream."""
-        for watch in self._watches:
-            watch.cancel()
+    async def check(self, body: bytes, context: Any) -> bytes:
+        """The status now; NOT_FOUND for a name that nobody knows."""
+        name = await self._name(body, context)
+        status = self._statuses.find(name)
+        if status is not None:
+            return reply(status)
+        await context.abort(grpc.StatusCode.NOT_FOUND, unknown_words(name))
+        raise AssertionError("abort raises")  # pragma: no cover
 
+    async def watch(self, body: bytes, context: Any) -> None:
+        """The status now and after each change, until the caller leaves or a drain ends it."""
+        telling = Telling(self._statuses, await self._name(body, context))
+        is_changed = asyncio.Event()
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, is_changed.set)
+        with self._statuses.waking(wake):
+            while True:
+                is_changed.clear()
+                is_last = self._statuses.is_over  # read first: what is published before it is told
+                if (status := telling.news()) is not None:
+                    await context.write(reply(status))
+                if is_last:
+                    return
+                await is_changed.wait()
 
-async def _parse(body: bytes, context: Any) -> health_pb2.HealthCheckRequest:
-    try:
-        return health_pb2.HealthCheckRequest.FromString(body)
-    except DecodeError:
-        words = f"message: {len(body)} bytes that do not parse; accepted: a HealthCheckRequest"
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words)
-        raise
+    async def _name(self, body: bytes, context: Any) -> str:
+        try:
+            return parse_name(body)
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, malformed_words(body))
+            raise
 
 
 class Health:
     """What probes and load balancers see; follows the repository, and the drain before all else."""
 
     def __init__(self, repository: Repository, services: Sequence[str]) -> None:
+        self.statuses = Statuses()
         self._repository = repository
-        self._overall = ["", *services]
-        self._servicer = EndingWatches()
-
-    async def start(self, server: grpc.aio.Server) -> None:
-        """Register, NOT_SERVING (grpcio's servicer starts as SERVING) but alive."""
+        self._overall = ("", *services)
+        self._names_of: dict[str, set[str]] = {}
         for name in self._overall:
-            await self._servicer.set(name, NOT_SERVING)
-        await self._servicer.set(LIVENESS, SERVING)
-        server.add_generic_rpc_handlers((self._servicer.handler(),))
+            self.statuses.publish(name, NOT_SERVING)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Answer on the main port: alive, and NOT_SERVING until there is something to serve."""
+        server.add_generic_rpc_handlers((HealthService(self.statuses).handler(),))
 
     async def follow(self, changed: ModelVersion) -> None:
-        """Publish a version's state, and what it means for its model and for the whole."""
-        is_ready = self._repository.is_ready(changed.name, changed.version)
-        await self._set(f"model/{changed.name}/{changed.version}", is_ready=is_ready)
-        await self._set(f"model/{changed.name}", is_ready=self._repository.is_ready(changed.name, ""))
+        """Publish what a version's change means: for itself, for its model and for the whole."""
+        model = changed.name
+        versions = {entry.version for entry in self._repository.versions_of(model)}
+        is_ready = {
+            f"model/{model}/{version}": self._repository.is_ready(model, version) for version in versions
+        }
+        if versions:
+            is_ready[f"model/{model}"] = self._repository.is_ready(model, "")
+        for name, is_name_ready in is_ready.items():
+            self.statuses.publish(name, _status(is_ready=is_name_ready))
+        for name in self._names_of.pop(model, set()) - is_ready.keys():
+            self.statuses.withdraw(name)
+        if is_ready:
+            self._names_of[model] = set(is_ready)
+        self.publish_overall()
 
-    async def publish_overall(self) -> None:
-        """To be called when the initial load is over."""
+    def publish_overall(self) -> None:
+        """To be called when the initial load is over, or the engine is gone."""
         for name in self._overall:
-            await self._set(name, is_ready=self._repository.are_all_ready())
+            self.statuses.publish(name, _status(is_ready=self._repository.are_all_ready()))
 
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """NOT_SERVING for everything but liveness, for good."""
-        models = {f"model/{version.name}" for version in self._repository.versions()}
-        versions = {f"model/{version.name}/{version.version}" for version in self._repository.versions()}
-        for name in (*self._overall, *sorted(models | versions)):
-            await self._servicer.set(name, NOT_SERVING)
+        self.statuses.drain()
 
     def end_watches(self) -> None:
         """Close health's streams, after their watchers heard of the drain."""
-        self._servicer.end_watches()
+        self.statuses.end_watches()
 
-    async def _set(self, name: str, *, is_ready: bool) -> None:
-        await self._servicer.set(name, SERVING if is_ready else NOT_SERVING)
+
+def parse_name(body: bytes) -> str:
+    """Which name a HealthCheckRequest asks for. Raises DecodeError."""
+    name: str = health_pb2.HealthCheckRequest.FromString(body).service
+    return name
+
+
+def reply(status: Status) -> bytes:
+    """A HealthCheckResponse."""
+    message: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return message
+
+
+def unknown_words(name: str) -> str:
+    """Why a Check is NOT_FOUND."""
+    return f"nothing here is called {quote_came(name)!r}"
+
+
+def malformed_words(body: bytes) -> str:
+    """Why a message is INVALID_ARGUMENT."""
+    return f"message: {len(body)} bytes that do not parse; accepted: a HealthCheckRequest"
+
+
+def _status(*, is_ready: bool) -> Status:
+    return SERVING if is_ready else NOT_SERVING

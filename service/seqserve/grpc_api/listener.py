@@ -10,26 +10,17 @@ from grpc_reflection.v1alpha import reflection
 
 from seqserve.errors import AddressInUse
 from seqserve.grpc_api.boundary import Handler
-
-KEEPALIVE_MINIMUM_MS = 10_000
-HANDSHAKE_TIMEOUT_MS = 10_000
-IDLE_TIMEOUT_MS = 600_000  # a connection without calls is closed; clients open another when they call
+from seqserve.grpc_api.limits import GrpcLimits
 
 
 class GrpcListener:
-    """One grpc.aio server on one port."""
+    """One grpc.aio server on one port. setting: what the port is called where it is taken."""
 
-    def __init__(self, handlers: Sequence[Handler], max_message_bytes: int) -> None:
-        self.server = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),  # or a second gateway would share the port in silence
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
-                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MINIMUM_MS),
-                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
-                ("grpc.max_connection_idle_ms", IDLE_TIMEOUT_MS),
-            ]
-        )
+    def __init__(
+        self, handlers: Sequence[Handler], limits: GrpcLimits, *, setting: str = "grpc_port"
+    ) -> None:
+        self._setting = setting
+        self.server = grpc.aio.server(options=limits.options())
         self.server.add_generic_rpc_handlers(tuple(handlers))
 
     def enable_reflection(self, services: Sequence[str]) -> None:
@@ -38,22 +29,30 @@ class GrpcListener:
 
     async def start(self, host: str, port: int) -> int:
         """Listen, return the port (a free one for 0). Raises AddressInUse."""
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        try:
-            _try_to_bind(host, port)
-            bound = self.server.add_insecure_port(address)
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or "gRPC refuses it"
-            raise AddressInUse(
-                f"grpc_port: cannot listen on {address}: {reason}",
-                hint="choose another with --grpc-port; 0 takes a free one",
-            ) from error
+        bound = listen(self.server, host, port, self._setting)
         await self.server.start()
         return bound
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, let those in flight finish within the grace period."""
         await self.server.stop(grace_seconds)
+
+
+def listen(server: grpc.Server | grpc.aio.Server, host: str, port: int, setting: str) -> int:
+    """Bind a server that starts later to a port (a free one for 0); return it. Raises AddressInUse.
+
+    setting: what the port is called where it is taken.
+    """
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        _try_to_bind(host, port)
+        return server.add_insecure_port(address)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "gRPC refuses it"
+        raise AddressInUse(
+            f"{setting}: cannot listen on {address}: {reason}",
+            hint=f"choose another with --{setting.replace('_', '-')}; 0 takes a free one",
+        ) from error
 
 
 def _try_to_bind(host: str, port: int) -> None:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 
-from seqserve import __version__
-from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method
-from seqserve.grpc_api.oip_tensors import input_tensor, output_tensor, put_receipt, timeout_seconds
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from seqserve.grpc_api import oip_repository
+from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method, StreamMethod
+from seqserve.grpc_api.oip_repository import RepositoryMethods
+from seqserve.grpc_api.oip_server import ServerMethods
+from seqserve.grpc_api.oip_statistics import statistics_reply
+from seqserve.grpc_api.oip_tensors import input_tensor, put_answer, timeout_seconds
+from seqserve.oip_rules import model_config
 from seqserve.pb import inference_pb2 as pb
-from seqserve.predictor import Predictor, Request
-from seqserve.repository import ModelState, Repository
+from seqserve.predictor import Prediction, Predictor, Request
+from seqserve.repository import ModelControl, Repository
 from seqserve.signature import TensorSpec
+from seqserve.statistics import Statistics
+from seqserve.versions import ModelState
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+EXTENSIONS = ("classification", "model_configuration", "statistics")
+FINAL_RESPONSE = "triton_final_response"
+"""Triton marks the last reply to a request of a stream; here each is the only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceService:
-    """OIP's methods over our predictor and repository."""
+    """OIP's methods over our predictor and repository.
+
+    control: where the model repository extension is to be served on this port as well.
+    """
 
     predictor: Predictor
+    statistics: Statistics
+    control: ModelControl | None = None
 
     @property
     def _repository(self) -> Repository:
@@ -28,39 +47,36 @@ class InferenceService:
 
     def handler(self, boundary: Boundary) -> Handler:
         """What a gRPC server registers."""
-        methods: dict[str, Method] = {
-            "ServerLive": self.server_live,
-            "ServerReady": self.server_ready,
+        extensions, methods = list(EXTENSIONS), self._methods()
+        if self.control is not None:
+            extensions.append(oip_repository.EXTENSION)
+            methods |= RepositoryMethods(self._repository, self.control).methods()
+        methods |= ServerMethods(self._repository, extensions).methods()
+        stream = StreamMethod(
+            self.model_stream_infer, on_error=_error_reply, id_of=lambda request: request.id
+        )
+        return boundary.handler(SERVICE, methods, {"ModelStreamInfer": stream})
+
+    def _methods(self) -> dict[str, Method]:
+        return {
             "ModelReady": self.model_ready,
-            "ServerMetadata": self.server_metadata,
             "ModelMetadata": self.model_metadata,
+            "ModelConfig": self.model_config,
+            "ModelStatistics": self.model_statistics,
             "ModelInfer": self.model_infer,
         }
-        return boundary.handler(SERVICE, methods)
-
-    async def server_live(self, _: pb.ServerLiveRequest, __: Call) -> pb.ServerLiveResponse:
-        """The process answers, so it lives."""
-        return pb.ServerLiveResponse(live=True)
-
-    async def server_ready(self, _: pb.ServerReadyRequest, __: Call) -> pb.ServerReadyResponse:
-        """See Repository.are_all_ready."""
-        return pb.ServerReadyResponse(ready=self._repository.are_all_ready())
 
     async def model_ready(self, request: pb.ModelReadyRequest, _: Call) -> pb.ModelReadyResponse:
         """False for a model that is not here."""
         return pb.ModelReadyResponse(ready=self._repository.is_ready(request.name, request.version))
-
-    async def server_metadata(self, _: pb.ServerMetadataRequest, __: Call) -> pb.ServerMetadataResponse:
-        """Name and version; no extensions yet."""
-        return pb.ServerMetadataResponse(name="seqserve", version=__version__)
 
     async def model_metadata(self, request: pb.ModelMetadataRequest, _: Call) -> pb.ModelMetadataResponse:
         """What the model takes and gives. Raises NotFound, ModelNotReady."""
         bound = self._repository.resolve(request.name, request.version)
         ready = [
             version.version
-            for version in self._repository.versions()
-            if version.name == bound.name and version.state is ModelState.READY
+            for version in self._repository.versions_of(bound.name)
+            if version.state is ModelState.READY
         ]
         return pb.ModelMetadataResponse(
             name=bound.name,
@@ -70,22 +86,68 @@ class InferenceService:
             outputs=[_metadata(bound.signature.output)],
         )
 
-    async def model_infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
+    async def model_config(self, request: pb.ModelConfigRequest, _: Call) -> pb.ModelConfigResponse:
+        """How the model is batched. Raises NotFound, ModelNotReady."""
+        bound = self._repository.resolve(request.name, request.version)
+        largest = min(bound.batcher.max_batch_size, self.predictor.max_request_examples)
+        document = model_config(bound.signature, largest, bound.batcher.max_queue_delay_seconds)
+        return pb.ModelConfigResponse(config=ParseDict(document, pb.ModelConfig()))
+
+    async def model_statistics(
+        self, request: pb.ModelStatisticsRequest, _: Call
+    ) -> pb.ModelStatisticsResponse:
+        """The counters of one version, of a model or of all. Raises NotFound."""
+        labels = self._repository.routing(request.name).labels
+        version = labels.get(request.version, request.version)
+        return statistics_reply(self.statistics.find(request.name, version))
+
+    async def model_infer(self, request: pb.ModelInferRequest, call: Call) -> bytes:
         """Rows in, rows out, with a receipt in the parameters."""
-        prediction = await self.predictor.predict(
+        prediction = await self._predict(request, call)
+        reply = pb.ModelInferResponse()
+        return _encoded(reply, reply, request, prediction)
+
+    async def model_stream_infer(self, request: pb.ModelInferRequest, call: Call) -> bytes:
+        """The same for one message of a stream."""
+        prediction = await self._predict(request, call)
+        reply = pb.ModelStreamInferResponse()
+        reply.infer_response.parameters[FINAL_RESPONSE].bool_param = True
+        return _encoded(reply, reply.infer_response, request, prediction)
+
+    async def _predict(self, request: pb.ModelInferRequest, call: Call) -> Prediction:
+        return await self.predictor.predict(
             Request(
                 model=request.model_name,
                 version=request.model_version,
                 content=partial(input_tensor, request),
                 timeout_seconds=timeout_seconds(request, call.timeout_seconds),
+                request_id=_canary_key(request, call),
             )
         )
-        reply = pb.ModelInferResponse(
-            model_name=prediction.model, model_version=prediction.version, id=request.id
-        )
-        output_tensor(reply, prediction.rows, prediction.signature, is_raw=bool(request.raw_input_contents))
-        put_receipt(reply, prediction.receipt)
-        return reply
+
+
+def _canary_key(request: pb.ModelInferRequest, call: Call) -> str:
+    """What a retry has in common with the call that it repeats, as far as the caller gave anything."""
+    return call.request_id if call.is_given or not request.id else request.id
+
+
+def _encoded(
+    message: Message, reply: pb.ModelInferResponse, request: pb.ModelInferRequest, prediction: Prediction
+) -> bytes:
+    """A message's bytes, once the reply that is the message or a part of it is filled; told as encoding."""
+    started = time.perf_counter()
+    put_answer(reply, request, prediction)
+    body = message.SerializeToString()
+    prediction.observer.request_encoded(time.perf_counter() - started)
+    return body
+
+
+def _error_reply(
+    request: pb.ModelInferRequest | None, status: status_pb2.Status
+) -> pb.ModelStreamInferResponse:
+    reply = pb.ModelStreamInferResponse(error_message=status.message)
+    reply.infer_response.id = request.id if request else ""
+    return reply
 
 
 def _metadata(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
-from seqserve.engines.base import FloatArray
+from seqserve import classification, oip_rules
 from seqserve.errors import InvalidRequest
+from seqserve.oip_rules import (
+    TIMEOUT,
+    check_input_names,
+    check_output_names,
+    check_parameter_names,
+    check_timeout,
+)
 from seqserve.pb import inference_pb2 as pb
-from seqserve.predictor import Receipt
+from seqserve.predictor import Prediction, Receipt
 from seqserve.signature import Signature
 from seqserve.tensors import RawTensor
 
@@ -23,92 +31,100 @@ TYPED: dict[str, tuple[str, str]] = {
     "UINT16": ("uint_contents", "<u2"),
     "BYTES": ("bytes_contents", ""),
 }
-TIMEOUT = "timeout"  # Triton's: microseconds
-UNSUPPORTED_PARAMETERS = ("sequence_", "shared_memory_")
+NO_VALUE = "no value"
+"""A parameter that is there and empty."""
 
 
 def input_tensor(request: pb.ModelInferRequest, signature: Signature) -> RawTensor:
-    """The request's one input, whichever form it came in. Raises InvalidRequest."""
-    _check_parameters(request)
-    _check_input_names(request, signature)
-    _check_output_names(request, signature)
+    """The request's one input, whichever form it came in, of a request that asks for what there is.
+
+    Raises InvalidRequest, and nothing else, whatever the request holds.
+    """
+    of_inputs = (tensor.parameters for tensor in request.inputs)
+    of_outputs = (output.parameters for output in request.outputs)
+    check_parameter_names(chain(request.parameters, *of_inputs, *of_outputs))
+    check_timeout(_value(request.parameters, TIMEOUT))
+    check_input_names([tensor.name for tensor in request.inputs], signature)
+    check_output_names([output.name for output in request.outputs], signature)
+    _class_count(request, signature)
     tensor = request.inputs[0]
     content = _content(request, tensor, signature.input.name)
     return RawTensor(tensor.name, tensor.datatype, tuple(tensor.shape), content)
 
 
-def output_tensor(
-    reply: pb.ModelInferResponse, rows: FloatArray, signature: Signature, *, is_raw: bool
-) -> None:
-    """Put rows [n, *output] into the reply, raw for raw and typed for typed."""
-    tensor = reply.outputs.add(name=signature.output.name, datatype="FP32", shape=rows.shape)
+def put_answer(reply: pb.ModelInferResponse, request: pb.ModelInferRequest, prediction: Prediction) -> None:
+    """Fill a reply: who answered, the output in the request's form, the receipt."""
+    reply.model_name, reply.model_version, reply.id = prediction.model, prediction.version, request.id
+    is_raw = bool(request.raw_input_contents)
+    count = _class_count(request, prediction.signature)
+    if count is None:
+        _put_rows(reply, prediction, is_raw=is_raw)
+    else:
+        _put_classes(reply, prediction, count, is_raw=is_raw)
+    _put_receipt(reply, prediction.receipt)
+
+
+def timeout_seconds(request: pb.ModelInferRequest, remaining: float | None) -> float | None:
+    """The tighter of the call's deadline and Triton's `timeout` parameter, in seconds."""
+    return oip_rules.timeout_seconds(_value(request.parameters, TIMEOUT), remaining)
+
+
+def _put_rows(reply: pb.ModelInferResponse, prediction: Prediction, *, is_raw: bool) -> None:
+    """Rows [n, *output] as FP32."""
+    rows = prediction.rows
+    tensor = reply.outputs.add(name=prediction.signature.output.name, datatype="FP32", shape=rows.shape)
     if is_raw:
         reply.raw_output_contents.append(rows.astype("<f4", copy=False).tobytes())
     else:
         tensor.contents.fp32_contents.extend(rows.ravel().tolist())
 
 
-def put_receipt(reply: pb.ModelInferResponse, receipt: Receipt) -> None:
-    """The receipt as OIP parameters."""
+def _put_classes(reply: pb.ModelInferResponse, prediction: Prediction, count: int, *, is_raw: bool) -> None:
+    """The best classes as BYTES [n, min(count, classes)]."""
+    signature = prediction.signature
+    ranked = classification.ranked(prediction.rows, count, signature.labels)
+    elements = [element for row in ranked for element in row]
+    tensor = reply.outputs.add(
+        name=signature.output.name, datatype="BYTES", shape=(len(ranked), len(ranked[0]))
+    )
+    if is_raw:
+        reply.raw_output_contents.append(_framed(elements))
+    else:
+        tensor.contents.bytes_contents.extend(elements)
+
+
+def _put_receipt(reply: pb.ModelInferResponse, receipt: Receipt) -> None:
+    """The receipt as OIP parameters; no hash of an archive that nobody verified."""
     parameters = reply.parameters
     parameters["seqserve_queue_ns"].int64_param = round(receipt.queue_seconds * 1e9)
     parameters["seqserve_compute_ns"].int64_param = round(receipt.compute_seconds * 1e9)
     parameters["seqserve_batch_size"].int64_param = receipt.batch_size
     parameters["seqserve_engine"].string_param = receipt.engine
     parameters["seqserve_device"].string_param = receipt.device
-    parameters["seqserve_archive_sha256"].string_param = receipt.archive_sha256
+    if receipt.archive_sha256:
+        parameters["seqserve_archive_sha256"].string_param = receipt.archive_sha256
 
 
-def timeout_seconds(request: pb.ModelInferRequest, remaining: float | None) -> float | None:
-    """The tighter of the call's deadline and Triton's `timeout` parameter, in seconds."""
-    seconds = _timeout_microseconds(request) / 1e6
-    if seconds <= 0:  # absent, or refused by `input_tensor`
-        return remaining
-    return seconds if remaining is None else min(seconds, remaining)
+def _class_count(request: pb.ModelInferRequest, signature: Signature) -> int | None:
+    """How many classes the caller wants named; None: the values themselves. Raises InvalidRequest."""
+    counts = [_value(output.parameters, classification.PARAMETER) for output in request.outputs]
+    if not counts or counts[0] is None:
+        return None
+    return classification.check_count(counts[0], signature)
 
 
-def _timeout_microseconds(request: pb.ModelInferRequest) -> int:
-    if TIMEOUT not in request.parameters:  # indexing would create it
-        return 0
-    parameter = request.parameters[TIMEOUT]
-    return parameter.int64_param or parameter.uint64_param
+def _value(parameters: Mapping[str, pb.InferParameter], name: str) -> object:
+    """A parameter's value, None where it is absent."""
+    if name not in parameters:  # indexing would create it
+        return None
+    parameter = parameters[name]
+    choice = parameter.WhichOneof("parameter_choice")
+    return NO_VALUE if choice is None else getattr(parameter, choice)
 
 
-def _check_parameters(request: pb.ModelInferRequest) -> None:
-    names = list(request.parameters)
-    for tensor in request.inputs:
-        names += tensor.parameters
-    for output in request.outputs:
-        names += output.parameters
-    for name in names:
-        if name.startswith(UNSUPPORTED_PARAMETERS):
-            raise InvalidRequest(
-                "PARAMETER_NOT_ACCEPTED", field=f"parameters.{name}", came=name,
-                accepted="no sequence_* and no shared_memory_* parameters",
-            )  # fmt: skip
-    if TIMEOUT in request.parameters and _timeout_microseconds(request) <= 0:
-        raise InvalidRequest(
-            "PARAMETER_NOT_ACCEPTED", field="parameters.timeout", came=request.parameters[TIMEOUT],
-            accepted="a positive number of microseconds",
-        )  # fmt: skip
-
-
-def _check_input_names(request: pb.ModelInferRequest, signature: Signature) -> None:
-    names = [tensor.name for tensor in request.inputs]
-    if names != [signature.input.name]:
-        raise InvalidRequest(
-            "INPUT_NAME", field="inputs", came=names or "no input",
-            accepted=f"exactly one input, named {signature.input.name!r}",
-        )  # fmt: skip
-
-
-def _check_output_names(request: pb.ModelInferRequest, signature: Signature) -> None:
-    names = [tensor.name for tensor in request.outputs]
-    if names not in ([], [signature.output.name]):
-        raise InvalidRequest(
-            "OUTPUT_NAME", field="outputs", came=names,
-            accepted=f"none, or {signature.output.name!r} once",
-        )  # fmt: skip
+def _framed(elements: Sequence[bytes]) -> bytes:
+    """BYTES in raw form: each element behind its length, 4 bytes little-endian."""
+    return b"".join(len(element).to_bytes(4, "little") + element for element in elements)
 
 
 def _content(
@@ -138,7 +154,7 @@ def _typed_content(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:
         raise _typed_fault(tensor, filled, f"{field} for {tensor.datatype}")
     values = getattr(tensor.contents, field)
     if tensor.datatype == "BYTES":
-        return b"".join(len(value).to_bytes(4, "little") + value for value in values)
+        return _framed(values)
     return _pack(tensor, values, little_endian)
 
 

@@ -22,37 +22,52 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fseqserve/pb/v1/prediction.proto\x12\x0bseqserve.v1\"\x19\n\x06Images\x12\x0f\n\x07\x65ncoded\x18\x01 \x03(\x0c\":\n\x06Tensor\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\"\x96\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x06images\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.ImagesH\x00\x12%\n\x06tensor\x18\x04 \x01(\x0b\x32\x13.seqserve.v1.TensorH\x00\x12\r\n\x05top_k\x18\x05 \x01(\rB\x07\n\x05input\"\x86\x01\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12,\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x17.seqserve.v1.Prediction\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.seqserve.v1.Receipt\"C\n\nPrediction\x12%\n\x03top\x18\x01 \x03(\x0b\x32\x18.seqserve.v1.ScoredLabel\x12\x0e\n\x06values\x18\x02 \x03(\x02\"@\n\x0bScoredLabel\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\x8f\x01\n\x07Receipt\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08queue_ns\x18\x02 \x01(\x03\x12\x12\n\ncompute_ns\x18\x03 \x01(\x03\x12\x12\n\nbatch_size\x18\x04 \x01(\x03\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x16\n\x0e\x61rchive_sha256\x18\x07 \x01(\t\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.seqserve.v1.Model\"\xbb\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.seqserve.v1.ModelState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04task\x18\x05 \x01(\t\x12\r\n\x05input\x18\x06 \x01(\t\x12\x16\n\x0e\x65xample_shapes\x18\x07 \x03(\t\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x16\n\x0e\x61rchive_sha256\x18\t \x01(\t*q\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x16\n\x12MODEL_STATE_FAILED\x10\x03\x32\xac\x01\n\x11PredictionService\x12\x46\n\x07Predict\x12\x1b.seqserve.v1.PredictRequest\x1a\x1c.seqserve.v1.PredictResponse\"\x00\x12O\n\nListModels\x12\x1e.seqserve.v1.ListModelsRequest\x1a\x1f.seqserve.v1.ListModelsResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fseqserve/pb/v1/prediction.proto\x12\x0bseqserve.v1\x1a\x17google/rpc/status.proto\"\x19\n\x06Images\x12\x0f\n\x07\x65ncoded\x18\x01 \x03(\x0c\":\n\x06Tensor\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\"\xa2\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x06images\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.ImagesH\x00\x12%\n\x06tensor\x18\x04 \x01(\x0b\x32\x13.seqserve.v1.TensorH\x00\x12\r\n\x05top_k\x18\x05 \x01(\r\x12\n\n\x02id\x18\x06 \x01(\tB\x07\n\x05input\"\x86\x01\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12,\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x17.seqserve.v1.Prediction\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.seqserve.v1.Receipt\"\x84\x01\n\x15PredictStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.seqserve.v1.PredictResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"C\n\nPrediction\x12%\n\x03top\x18\x01 \x03(\x0b\x32\x18.seqserve.v1.ScoredLabel\x12\x0e\n\x06values\x18\x02 \x03(\x02\"@\n\x0bScoredLabel\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\x8f\x01\n\x07Receipt\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08queue_ns\x18\x02 \x01(\x03\x12\x12\n\ncompute_ns\x18\x03 \x01(\x03\x12\x12\n\nbatch_size\x18\x04 \x01(\x03\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x16\n\x0e\x61rchive_sha256\x18\x07 \x01(\t\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.seqserve.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\xe2\x02\n\x10GetModelResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x08versions\x18\x02 \x03(\x0b\x32\x12.seqserve.v1.Model\x12H\n\x0eversion_labels\x18\x03 \x03(\x0b\x32\x30.seqserve.v1.GetModelResponse.VersionLabelsEntry\x12J\n\x0fversion_weights\x18\x04 \x03(\x0b\x32\x31.seqserve.v1.GetModelResponse.VersionWeightsEntry\x12\x17\n\x0f\x64\x65\x66\x61ult_version\x18\x05 \x01(\t\x1a\x34\n\x12VersionLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x35\n\x13VersionWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xd2\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.seqserve.v1.ModelState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04task\x18\x05 \x01(\t\x12\r\n\x05input\x18\x06 \x01(\t\x12\x16\n\x0e\x65xample_shapes\x18\x07 \x03(\t\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x16\n\x0e\x61rchive_sha256\x18\t \x01(\t\x12\x0e\n\x06output\x18\n \x01(\t\x12\x13\n\x0binput_shape\x18\x0b \x03(\x03\x12\x14\n\x0coutput_shape\x18\x0c \x03(\x03\x12\x14\n\x07minimum\x18\r \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x0e \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0emax_batch_size\x18\x0f \x01(\x03\x42\n\n\x08_minimumB\n\n\x08_maximum*\xbf\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x16\n\x12MODEL_STATE_FAILED\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x05\x12\x17\n\x13MODEL_STATE_STALLED\x10\x06\x32\xcf\x02\n\x11PredictionService\x12\x46\n\x07Predict\x12\x1b.seqserve.v1.PredictRequest\x1a\x1c.seqserve.v1.PredictResponse\"\x00\x12V\n\rPredictStream\x12\x1b.seqserve.v1.PredictRequest\x1a\".seqserve.v1.PredictStreamResponse\"\x00(\x01\x30\x01\x12O\n\nListModels\x12\x1e.seqserve.v1.ListModelsRequest\x1a\x1f.seqserve.v1.ListModelsResponse\"\x00\x12I\n\x08GetModel\x12\x1c.seqserve.v1.GetModelRequest\x1a\x1d.seqserve.v1.GetModelResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'seqserve.pb.v1.prediction_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=975
-  _globals['_MODELSTATE']._serialized_end=1088
-  _globals['_IMAGES']._serialized_start=48
-  _globals['_IMAGES']._serialized_end=73
-  _globals['_TENSOR']._serialized_start=75
-  _globals['_TENSOR']._serialized_end=133
-  _globals['_PREDICTREQUEST']._serialized_start=136
-  _globals['_PREDICTREQUEST']._serialized_end=286
-  _globals['_PREDICTRESPONSE']._serialized_start=289
-  _globals['_PREDICTRESPONSE']._serialized_end=423
-  _globals['_PREDICTION']._serialized_start=425
-  _globals['_PREDICTION']._serialized_end=492
-  _globals['_SCOREDLABEL']._serialized_start=494
-  _globals['_SCOREDLABEL']._serialized_end=558
-  _globals['_RECEIPT']._serialized_start=561
-  _globals['_RECEIPT']._serialized_end=704
-  _globals['_LISTMODELSREQUEST']._serialized_start=706
-  _globals['_LISTMODELSREQUEST']._serialized_end=725
-  _globals['_LISTMODELSRESPONSE']._serialized_start=727
-  _globals['_LISTMODELSRESPONSE']._serialized_end=783
-  _globals['_MODEL']._serialized_start=786
-  _globals['_MODEL']._serialized_end=973
-  _globals['_PREDICTIONSERVICE']._serialized_start=1091
-  _globals['_PREDICTIONSERVICE']._serialized_end=1263
+  _globals['_GETMODELRESPONSE_VERSIONLABELSENTRY']._loaded_options = None
+  _globals['_GETMODELRESPONSE_VERSIONLABELSENTRY']._serialized_options = b'8\001'
+  _globals['_GETMODELRESPONSE_VERSIONWEIGHTSENTRY']._loaded_options = None
+  _globals['_GETMODELRESPONSE_VERSIONWEIGHTSENTRY']._serialized_options = b'8\001'
+  _globals['_MODELSTATE']._serialized_start=1690
+  _globals['_MODELSTATE']._serialized_end=1881
+  _globals['_IMAGES']._serialized_start=73
+  _globals['_IMAGES']._serialized_end=98
+  _globals['_TENSOR']._serialized_start=100
+  _globals['_TENSOR']._serialized_end=158
+  _globals['_PREDICTREQUEST']._serialized_start=161
+  _globals['_PREDICTREQUEST']._serialized_end=323
+  _globals['_PREDICTRESPONSE']._serialized_start=326
+  _globals['_PREDICTRESPONSE']._serialized_end=460
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=463
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=595
+  _globals['_PREDICTION']._serialized_start=597
+  _globals['_PREDICTION']._serialized_end=664
+  _globals['_SCOREDLABEL']._serialized_start=666
+  _globals['_SCOREDLABEL']._serialized_end=730
+  _globals['_RECEIPT']._serialized_start=733
+  _globals['_RECEIPT']._serialized_end=876
+  _globals['_LISTMODELSREQUEST']._serialized_start=878
+  _globals['_LISTMODELSREQUEST']._serialized_end=897
+  _globals['_LISTMODELSRESPONSE']._serialized_start=899
+  _globals['_LISTMODELSRESPONSE']._serialized_end=955
+  _globals['_GETMODELREQUEST']._serialized_start=957
+  _globals['_GETMODELREQUEST']._serialized_end=989
+  _globals['_GETMODELRESPONSE']._serialized_start=992
+  _globals['_GETMODELRESPONSE']._serialized_end=1346
+  _globals['_GETMODELRESPONSE_VERSIONLABELSENTRY']._serialized_start=1239
+  _globals['_GETMODELRESPONSE_VERSIONLABELSENTRY']._serialized_end=1291
+  _globals['_GETMODELRESPONSE_VERSIONWEIGHTSENTRY']._serialized_start=1293
+  _globals['_GETMODELRESPONSE_VERSIONWEIGHTSENTRY']._serialized_end=1346
+  _globals['_MODEL']._serialized_start=1349
+  _globals['_MODEL']._serialized_end=1687
+  _globals['_PREDICTIONSERVICE']._serialized_start=1884
+  _globals['_PREDICTIONSERVICE']._serialized_end=2219
 # @@protoc_insertion_point(module_scope)

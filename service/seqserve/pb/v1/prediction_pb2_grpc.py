@@ -39,10 +39,20 @@ class PredictionServiceStub:
                 request_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictRequest.SerializeToString,
                 response_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictResponse.FromString,
                 _registered_method=True)
+        self.PredictStream = channel.stream_stream(
+                '/seqserve.v1.PredictionService/PredictStream',
+                request_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictRequest.SerializeToString,
+                response_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictStreamResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/seqserve.v1.PredictionService/ListModels',
                 request_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.GetModel = channel.unary_unary(
+                '/seqserve.v1.PredictionService/GetModel',
+                request_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.GetModelResponse.FromString,
                 _registered_method=True)
 
 
@@ -55,7 +65,21 @@ class PredictionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictStream(self, request_iterator, context):
+        """A reply to each message, in the order in which the answers are ready; an error of one message is
+        a reply as well, and the stream goes on. At most 256 messages are in flight, then reading stops.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModel(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -69,10 +93,20 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     request_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictRequest.FromString,
                     response_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictResponse.SerializeToString,
             ),
+            'PredictStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.PredictStream,
+                    request_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictRequest.FromString,
+                    response_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictStreamResponse.SerializeToString,
+            ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
                     request_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.ListModelsRequest.FromString,
                     response_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'GetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.GetModelRequest.FromString,
+                    response_serializer=seqserve_dot_pb_dot_v1_dot_prediction__pb2.GetModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -113,6 +147,33 @@ class PredictionService:
             _registered_method=True)
 
     @staticmethod
+    def PredictStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/seqserve.v1.PredictionService/PredictStream',
+            seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictRequest.SerializeToString,
+            seqserve_dot_pb_dot_v1_dot_prediction__pb2.PredictStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListModels(request,
             target,
             options=(),
@@ -129,6 +190,33 @@ class PredictionService:
             '/seqserve.v1.PredictionService/ListModels',
             seqserve_dot_pb_dot_v1_dot_prediction__pb2.ListModelsRequest.SerializeToString,
             seqserve_dot_pb_dot_v1_dot_prediction__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seqserve.v1.PredictionService/GetModel',
+            seqserve_dot_pb_dot_v1_dot_prediction__pb2.GetModelRequest.SerializeToString,
+            seqserve_dot_pb_dot_v1_dot_prediction__pb2.GetModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

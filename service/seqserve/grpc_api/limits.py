@@ -1,0 +1,41 @@
+"""What a gRPC server takes from its peers at most, as the options of gRPC's core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """Limits of one listener.
+
+    max_concurrent_streams: calls at once on one connection; more wait at the caller's side.
+    keepalive_seconds: a peer that says nothing for so long is pinged; one that does not answer is gone.
+    keepalive_minimum_seconds: a peer that pings more often is disconnected.
+    handshake_timeout_seconds, idle_timeout_seconds: for new connections, and for those without calls.
+    """
+
+    max_message_bytes: int
+    max_concurrent_streams: int
+    keepalive_seconds: float
+    keepalive_minimum_seconds: float
+    handshake_timeout_seconds: float
+    idle_timeout_seconds: float
+
+    def options(self) -> list[tuple[str, int]]:
+        """Source of the names: gRPC core, include/grpc/impl/channel_arg_names.h."""
+        return [
+            ("grpc.so_reuseport", 0),  # or a second gateway would share the port in silence
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.max_send_message_length", self.max_message_bytes),
+            ("grpc.max_concurrent_streams", self.max_concurrent_streams),
+            ("grpc.keepalive_time_ms", _ms(self.keepalive_seconds)),
+            ("grpc.http2.min_ping_interval_without_data_ms", _ms(self.keepalive_minimum_seconds)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.server_handshake_timeout_ms", _ms(self.handshake_timeout_seconds)),
+            ("grpc.max_connection_idle_ms", _ms(self.idle_timeout_seconds)),
+        ]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

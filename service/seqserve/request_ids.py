@@ -1,0 +1,15 @@
+"""The id of a call: the caller's own, where it is fit for logs, else a new one."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+REQUEST_ID = "x-request-id"
+"""The header, or gRPC's metadata key, that carries it both ways."""
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_id(given: str) -> str:
+    """`given` if it matches REQUEST_ID_PATTERN, else a new one."""
+    return given if REQUEST_ID_PATTERN.fullmatch(given) else uuid.uuid4().hex

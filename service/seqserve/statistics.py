@@ -1,0 +1,118 @@
+"""What became of each version's requests, in the counters of Triton's statistics extension.
+
+All of them are cumulative; a version that is loaded again goes on counting. Source: Triton's
+statistics extension of the Open Inference Protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from seqserve.errors import ModelNotFound, VersionNotFound
+from seqserve.observers import Phases, VersionObserver
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often something happened, and how long all of it took."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, seconds: float) -> None:
+        """Once more."""
+        self.count += 1
+        self.ns += round(seconds * 1e9)
+
+
+@dataclass(slots=True)
+class BatchStatistics:
+    """All batches of one size."""
+
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+
+
+@dataclass(slots=True)
+class VersionStatistics(VersionObserver):
+    """One version's counters.
+
+    last_inference_ms: since the epoch; 0 before the first. inference_count: examples answered.
+    execution_count: batches. success, fail: requests, from decoding to the checked answer.
+    """
+
+    name: str
+    version: str
+    last_inference_ms: int = 0
+    inference_count: int = 0
+    execution_count: int = 0
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    batches: dict[int, BatchStatistics] = field(default_factory=dict)
+
+    def request_answered(self, examples: int, phases: Phases) -> None:
+        """See VersionObserver."""
+        self.last_inference_ms = time.time_ns() // 1_000_000
+        self.inference_count += examples
+        self.success.add(phases.total_seconds)
+        self.queue.add(phases.queue_seconds)
+        self.compute_input.add(phases.decode_seconds)
+        self.compute_infer.add(phases.compute_seconds)
+        # Its time follows, its count does not: perf_analyzer wants all counts the same at any moment.
+        self.compute_output.count += 1
+
+    def request_encoded(self, seconds: float) -> None:
+        """See VersionObserver."""
+        self.compute_output.ns += round(seconds * 1e9)
+
+    def request_failed(self, seconds: float) -> None:
+        """See VersionObserver."""
+        self.fail.add(seconds)
+
+    def batch_computed(
+        self, examples: int, assembly_seconds: float, compute_seconds: float, split_seconds: float
+    ) -> None:
+        """See VersionObserver."""
+        self.execution_count += 1
+        batch = self.batches.get(examples)
+        if batch is None:
+            batch = self.batches[examples] = BatchStatistics()
+        batch.compute_input.add(assembly_seconds)
+        batch.compute_infer.add(compute_seconds)
+        batch.compute_output.add(split_seconds)
+
+
+class Statistics:
+    """The counters of every version that ever served, by model and version."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, dict[str, VersionStatistics]] = {}
+
+    def of(self, name: str, version: str) -> VersionStatistics:
+        """A version's counters, at zero for a new one."""
+        versions = self._versions.setdefault(name, {})
+        if version not in versions:
+            versions[version] = VersionStatistics(name, version)
+        return versions[version]
+
+    def find(self, name: str, version: str) -> list[VersionStatistics]:
+        """Those that fit: "" as a name is every model, "" as a version every version.
+
+        Raises ModelNotFound, VersionNotFound.
+        """
+        if not name:
+            return [counters for versions in self._versions.values() for counters in versions.values()]
+        if name not in self._versions:
+            raise ModelNotFound(name)
+        versions = self._versions[name]
+        if not version:
+            return list(versions.values())
+        if version not in versions:
+            raise VersionNotFound(name, version, available=", ".join(versions))
+        return [versions[version]]

@@ -1,0 +1,75 @@
+"""What a drain does for callers, watchers and models."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from seqserve.gateway import Gateway
+from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from support.archives import make_archive
+from support.engines import FakeEngine
+from support.gateway import running_gateway, settings_for_tests
+from support.oip import infer_request, inference_stub
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+IMAGE = np.full((1, 2, 3), 0.25, np.float32)
+
+
+async def test_a_drain_tells_watchers_and_ends_their_streams(tmp_path: Path, engine: FakeEngine) -> None:
+    async with running_gateway([make_archive(tmp_path)], engine) as gateway:
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}")
+        watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watch.read()).status == SERVING
+        draining = asyncio.create_task(gateway.drain())
+        assert (await watch.read()).status == NOT_SERVING
+        await draining
+        await channel.close(None)
+
+
+async def test_a_drain_answers_what_is_in_flight_and_refuses_what_comes(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    archive = make_archive(tmp_path)
+    async with running_gateway([archive], engine, drain_pause_seconds=0.2) as gateway:
+        engine.hold()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+            stub = inference_stub(channel)
+            in_flight = [asyncio.create_task(_infer(stub)) for _ in range(8)]
+            await engine.entered.wait()
+            draining = asyncio.create_task(gateway.drain())
+            await asyncio.sleep(0.4)  # past the pause, in which calls are still taken
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await _infer(stub)
+            assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+            engine.gate.set()
+            assert len(await asyncio.gather(*in_flight)) == 8
+            await draining
+    assert "tiny/1" in engine.unloaded
+
+
+async def test_a_drain_gives_up_a_batch_that_never_ends(tmp_path: Path, engine: FakeEngine) -> None:
+    gateway = Gateway(settings_for_tests(drain_grace_seconds=0.2))
+    await gateway.start()
+    archives = [make_archive(tmp_path)]
+    await gateway.load(lambda: archives, engine)
+    engine.hold()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+        call = asyncio.create_task(_infer(inference_stub(channel)))
+        await engine.entered.wait()
+
+        assert not await gateway.drain()
+
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+
+
+async def _infer(stub: GRPCInferenceServiceStub) -> object:
+    return await stub.ModelInfer(infer_request(IMAGE), timeout=10)

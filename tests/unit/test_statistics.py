@@ -1,0 +1,125 @@
+"""The counters of a version: what they count, that they only grow, and how they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqserve.errors import ModelNotFound, VersionNotFound
+from seqserve.observers import Phases
+from seqserve.statistics import Duration, Statistics, VersionStatistics
+
+Event = Callable[[VersionStatistics], None]
+
+SECONDS = st.floats(min_value=0, max_value=100)
+EXAMPLES = st.integers(min_value=1, max_value=8)
+PHASES = st.builds(Phases, SECONDS, SECONDS, SECONDS, SECONDS)
+EVENTS = st.lists(
+    st.one_of(
+        st.builds(lambda n, phases: lambda counters: counters.request_answered(n, phases), EXAMPLES, PHASES),
+        st.builds(lambda seconds: lambda counters: counters.request_encoded(seconds), SECONDS),
+        st.builds(lambda seconds: lambda counters: counters.request_failed(seconds), SECONDS),
+        st.builds(lambda n, a, b, c: lambda counters: counters.batch_computed(n, a, b, c), EXAMPLES, *[SECONDS] * 3),
+    )
+)  # fmt: skip
+
+
+def numbers(counters: VersionStatistics) -> dict[str, int]:
+    """Every counter by name."""
+    found = {
+        "last_inference_ms": counters.last_inference_ms,
+        "inference_count": counters.inference_count,
+        "execution_count": counters.execution_count,
+    }
+    for name in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"):
+        found |= _of_duration(name, getattr(counters, name))
+    for size, batch in counters.batches.items():
+        for name in ("compute_input", "compute_infer", "compute_output"):
+            found |= _of_duration(f"{size}.{name}", getattr(batch, name))
+    return found
+
+
+def _of_duration(name: str, duration: Duration) -> dict[str, int]:
+    return {f"{name}.count": duration.count, f"{name}.ns": duration.ns}
+
+
+def test_answered_requests_count_their_examples_and_phases() -> None:
+    counters = VersionStatistics("tiny", "1")
+    counters.request_answered(3, Phases(1.0, 0.125, 0.25, 0.5))
+    counters.request_answered(2, Phases(1.0, 0.125, 0.25, 0.5))
+
+    assert counters.inference_count == 5
+    assert counters.success == Duration(2, 2_000_000_000)
+    assert counters.compute_input == Duration(2, 250_000_000)
+    assert counters.queue == Duration(2, 500_000_000)
+    assert counters.compute_infer == Duration(2, 1_000_000_000)
+    assert counters.fail == Duration()
+    assert counters.last_inference_ms > 0
+
+
+def test_all_phases_have_the_same_count_before_and_after_encoding() -> None:
+    counters = VersionStatistics("tiny", "1")
+    counters.request_answered(3, Phases(1.0, 0.125, 0.25, 0.5))
+    assert counters.compute_input.count == counters.compute_infer.count == counters.compute_output.count == 1
+
+    counters.request_encoded(0.25)
+    assert counters.compute_output == Duration(1, 250_000_000)
+
+
+def test_batches_count_by_their_size() -> None:
+    counters = VersionStatistics("tiny", "1")
+    for size in (4, 1, 4):
+        counters.batch_computed(size, 0.125, 0.5, 0.25)
+
+    assert counters.execution_count == 3
+    assert {size: batch.compute_infer.count for size, batch in counters.batches.items()} == {4: 2, 1: 1}
+    assert counters.batches[4].compute_input == Duration(2, 250_000_000)
+    assert counters.batches[4].compute_output == Duration(2, 500_000_000)
+
+
+def test_failures_are_no_inferences() -> None:
+    counters = VersionStatistics("tiny", "1")
+    counters.request_failed(0.5)
+
+    assert counters.fail == Duration(1, 500_000_000)
+    assert (counters.inference_count, counters.last_inference_ms) == (0, 0)
+
+
+@given(EVENTS)
+def test_no_counter_ever_goes_back(events: list[Event]) -> None:
+    counters = VersionStatistics("tiny", "1")
+    before = numbers(counters)
+    for event in events:
+        event(counters)
+        after = numbers(counters)
+        assert all(after[name] >= before[name] for name in before)
+        before = after
+
+    assert counters.execution_count == sum(batch.compute_infer.count for batch in counters.batches.values())
+
+
+def test_a_version_that_comes_back_goes_on_counting() -> None:
+    statistics = Statistics()
+    statistics.of("tiny", "1").request_failed(1.0)
+
+    assert statistics.of("tiny", "1").fail.count == 1
+
+
+def test_counters_are_found_by_name_and_version() -> None:
+    statistics = Statistics()
+    for name, version in (("tiny", "1"), ("tiny", "2"), ("line", "1")):
+        statistics.of(name, version)
+
+    def found(name: str, version: str) -> list[tuple[str, str]]:
+        return [(counters.name, counters.version) for counters in statistics.find(name, version)]
+
+    assert found("tiny", "2") == [("tiny", "2")]
+    assert found("tiny", "") == [("tiny", "1"), ("tiny", "2")]
+    assert sorted(found("", "")) == [("line", "1"), ("tiny", "1"), ("tiny", "2")]
+    with pytest.raises(ModelNotFound, match="nobody"):
+        statistics.find("nobody", "")
+    with pytest.raises(VersionNotFound, match="available: 1, 2"):
+        statistics.find("tiny", "3")
