@@ -3,8 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # torch's build is yours to choose, for example: make demo TORCH="torch==2.13.0 --index-url <an index>"
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
+CLIENTS := tests/e2e/clients
+PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install demo test test-long check format proto lock clean
+.PHONY: help install clients demo test test-long compatibility check format proto docs lock clean
 
 
 help:
@@ -19,21 +22,34 @@ install: .venv/installed ## everything into .venv: torch first and apart, then t
 	$(BIN)/pip install --no-deps --no-build-isolation -e .
 	touch $@
 
+clients: .venv-clients/installed ## clients that others wrote and that cannot share .venv, for their tests
+
+.venv-clients/installed: $(CLIENTS)/requirements.txt $(CLIENTS)/fetch-libb64
+	$(PYTHON) -m venv --clear .venv-clients
+	.venv-clients/bin/pip install --no-deps --require-hashes -r $<
+	$(CLIENTS)/fetch-libb64 .venv-clients/libb64 || echo "no libb64: the tests of perf_analyzer will be skipped"
+	touch $@
+
 demo: install ## train, serve and ask, on real handwritten digits, over every path
 	$(BIN)/python -m examples.demo
 
 test: install ## all tests but the long ones
 	$(BIN)/python -m pytest -m "not long"
 
-test-long: install ## the slower tests
+test-long: install clients ## the slower tests
 	$(BIN)/python -m pytest -m long
 
-check: install ## formatting, lint, types, import contract, generated code
+compatibility: install clients ## run all clients that others wrote, write the tables of docs/compatibility.md
+	$(BIN)/python -m pytest tests/e2e/test_*_client.py -o junit_family=xunit1 --junitxml .pytest_cache/clients.xml
+	$(BIN)/python tests/support/compatibility.py .pytest_cache/clients.xml docs/compatibility.md
+
+check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	.ci/proto-drift
+	.ci/docs-drift
 
 format: install ## apply formatting and safe lint fixes
 	$(BIN)/ruff format .
@@ -42,10 +58,12 @@ format: install ## apply formatting and safe lint fixes
 proto: install ## regenerate service/seqserve/pb from proto/
 	.ci/proto service
 
-lock: install ## pin everything but torch, with hashes
-	$(BIN)/pip-compile --quiet --all-extras --generate-hashes --unsafe-package torch \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras \
-	  --output-file requirements.lock pyproject.toml
+docs: install ## write docs/metrics.md from the code
+	.ci/docs
+
+lock: install ## pin everything but torch, and the clients, with hashes
+	$(PIN) --all-extras --unsafe-package torch --output-file requirements.lock pyproject.toml
+	$(PIN) --allow-unsafe --output-file $(CLIENTS)/requirements.txt $(CLIENTS)/requirements.in
 
 clean: ## remove what make made
-	rm -rf .venv model-store dist
+	rm -rf .venv .venv-clients model-store dist

@@ -1,104 +1,119 @@
-"""Every metric the gateway has, on a registry that is passed in.
+"""Counts and measures what the gateway does, on a registry that is passed in.
 
-Labels carry only models of the repository; anything else is `unknown`, so that callers cannot make
-time series.
+metric_table.py has every name. Labels carry only models of the repository; anything else is `unknown`,
+so that callers cannot make time series.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+import platform
+import sys
+from collections import OrderedDict
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from seqserve import __version__
-from seqserve.admission import BatchObserver, DropCause, FlushReason, RefusalCause
-from seqserve.repository import UNKNOWN, ModelState, ModelVersion
+from seqserve import metric_table as table
+from seqserve.loading import LoadObserver
+from seqserve.repository import UNKNOWN
+from seqserve.version_metrics import VersionFamilies, VersionMetrics
+from seqserve.versions import ModelState, ModelVersion
 
-SECONDS = tuple(scale * step for scale in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0) for step in (1, 2.5, 5))
-EXAMPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-VERSION = ("model", "version")
 
+class Metrics(LoadObserver):
+    """All that is counted; one for each registry.
 
-class Metrics:
-    """All of them; dashboards and alerts rely on these names."""
+    out_of_memory: to be increased, in any thread, when a device had no memory for a batch.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, label: str) -> Counter:
-            return Counter(name, text, (*VERSION, label), registry=registry)
+        # They double the number of series, and Prometheus itself notices when a counter starts again.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client's
+        self.out_of_memory = table.OUT_OF_MEMORY.make(registry)
+        self._versions = VersionFamilies(registry)
+        self._requests = table.REQUESTS.make(registry)
+        self._requests_by_code: dict[tuple[str, str, str], Counter] = {}
+        self._reloads = table.RELOADS.make(registry)
+        self._config_reloads = table.CONFIG_RELOADS.make(registry)
+        self._golden_checks = table.GOLDEN_CHECKS.make(registry)
+        self._golden_delta = table.GOLDEN_DELTA.make(registry)
+        self._event_loop_lag = table.EVENT_LOOP_LAG_SECONDS.make(registry)
+        self._build = table.BUILD.make(registry)
+        self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.describe_engine("", "")
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
 
-        def seconds(name: str, text: str) -> Histogram:
-            return Histogram(name, text, VERSION, buckets=SECONDS, registry=registry)
-
-        self._requests = counter("seqserve_requests", "Inference requests by gRPC status code.", "code")
-        self._request_seconds = seconds("seqserve_request_seconds", "Decoding to checked answer.")
-        self.queue_seconds = seconds("seqserve_queue_seconds", "A request's wait for its batch.")
-        self.compute_seconds = seconds("seqserve_compute_seconds", "The engine's time for a batch.")
-        self.batch_examples = Histogram(
-            "seqserve_batch_examples", "Examples in a batch.", VERSION, buckets=EXAMPLES, registry=registry
-        )
-        self.batches = counter("seqserve_batches", "Batches by what sealed them.", "reason")
-        self.failed_batches = Counter(
-            "seqserve_failed_batches", "Batches that the engine did not answer.", VERSION, registry=registry
-        )
-        self.queued_examples = Gauge(
-            "seqserve_queued_examples", "Left waiting when a batch was sealed.", VERSION, registry=registry
-        )
-        self.dropped_examples = counter(
-            "seqserve_dropped_examples", "Admitted, and gone before their batch was sealed.", "cause"
-        )
-        self.refused_examples = counter("seqserve_refused_examples", "Not admitted to the queue.", "cause")
-        self._state = Gauge(
-            "seqserve_model_state", "1 for a version's state.", (*VERSION, "state"), registry=registry
-        )
-        Info("seqserve_build", "What runs.", registry=registry).info({"version": __version__})
-
-    def count_request(self, model: str, version: str, code: str, seconds: float) -> None:
-        """One inference request is over."""
-        self._requests.labels(model, version, code).inc()
-        if code == "OK":
-            self._request_seconds.labels(model, version).observe(seconds)
+    def count_request(self, model: str, version: str, code: str) -> None:
+        """One inference request is over; code: of gRPC."""
+        counter = self._requests_by_code.get((model, version, code))
+        if counter is None:
+            counter = self._requests.labels(model, version, code)
+            self._requests_by_code[model, version, code] = counter
+        counter.inc()
 
     def count_malformed(self) -> None:
         """A message that is no valid protobuf belongs to no model."""
-        self._requests.labels(UNKNOWN, UNKNOWN, "INVALID_ARGUMENT").inc()
+        self.count_request(UNKNOWN, UNKNOWN, "INVALID_ARGUMENT")
+
+    def of_version(self, model: str, version: str) -> VersionMetrics:
+        """What hears of one version's requests and batches."""
+        return VersionMetrics(self._versions, model, version)
+
+    def note_reload(self, model: str, result: str) -> None:
+        """See LoadObserver."""
+        self._reloads.labels(model, result).inc()
+
+    def note_golden_check(self, model: str, version: str, *, delta: float | None) -> None:
+        """See LoadObserver."""
+        self._golden_checks.labels(model, version, "failed" if delta is None else "passed").inc()
+        if delta is not None:
+            self._golden_delta.labels(model, version).set(delta)
+
+    def count_config_reload(self, result: str) -> None:
+        """The configuration file has changed and was `loaded` or `refused`."""
+        self._config_reloads.labels(result).inc()
+
+    def note_event_loop_lag(self, seconds: float) -> None:
+        """A timer of the event loop was so late."""
+        self._event_loop_lag.observe(seconds)
+
+    def describe_engine(self, engine: str, device: str) -> None:
+        """Say what runs; to be called when the engine is up, and torch is loaded if it ever will be."""
+        torch = sys.modules.get("torch")
+        self._build.info(
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+                "engine": engine,
+                "device": device,
+                "torch": str(getattr(torch, "__version__", "")),
+            }
+        )
 
     async def follow(self, changed: ModelVersion) -> None:
-        """A listener of the repository."""
-        for state in ModelState:
-            is_now = state is changed.state
-            self._state.labels(changed.name, changed.version, state.value).set(int(is_now))
+        """A listener of the repository: what has been gone for long loses its series."""
+        version = (changed.name, changed.version)
+        self._gone.pop(version, None)
+        if changed.state in {ModelState.UNLOADED, ModelState.FAILED}:
+            self._golden_delta.remove_by_labels(_labels(version))
+            self._gone[version] = None
+            if len(self._gone) > table.KEPT_VERSIONS:
+                self._forget(self._gone.popitem(last=False)[0])
 
-    def of_batches(self, model: str, version: str) -> BatchMetrics:
-        """The observer of one version's batcher."""
-        return BatchMetrics(self, model, version)
+    def _forget(self, version: tuple[str, str]) -> None:
+        self._versions.forget(*version)
+        self._golden_checks.remove_by_labels(_labels(version))
+        self._requests.remove_by_labels(_labels(version))
+        for key in [key for key in self._requests_by_code if key[:2] == version]:
+            del self._requests_by_code[key]
 
 
-class BatchMetrics(BatchObserver):
-    """Hears one version's batcher. Label look-ups happen here once, not for each batch."""
-
-    def __init__(self, metrics: Metrics, model: str, version: str) -> None:
-        self._metrics = metrics
-        self._labels = (model, version)
-        self._compute_seconds = metrics.compute_seconds.labels(model, version)
-        self._examples = metrics.batch_examples.labels(model, version)
-        self._queued = metrics.queued_examples.labels(model, version)
-
-    def batch_started(self, examples: int, reason: FlushReason, queued_examples: int) -> None:
-        """See BatchObserver."""
-        self._examples.observe(examples)
-        self._queued.set(queued_examples)
-        self._metrics.batches.labels(*self._labels, reason).inc()
-
-    def batch_finished(self, examples: int, compute_seconds: float) -> None:  # noqa: ARG002 - as declared
-        """See BatchObserver."""
-        self._compute_seconds.observe(compute_seconds)
-
-    def batch_failed(self, examples: int, error: Exception) -> None:  # noqa: ARG002 - as declared
-        """See BatchObserver."""
-        self._metrics.failed_batches.labels(*self._labels).inc()
-
-    def dropped(self, cause: DropCause, examples: int) -> None:
-        """See BatchObserver."""
-        self._metrics.dropped_examples.labels(*self._labels, cause).inc(examples)
-
-    def refused(self, cause: RefusalCause, examples: int) -> None:
-        """See BatchObserver."""
-        self._metrics.refused_examples.labels(*self._labels, cause).inc(examples)
+def _labels(version: tuple[str, str]) -> dict[str, str]:
+    return dict(zip(table.VERSION, version, strict=True))
