@@ -58,7 +58,7 @@ format: install ## apply formatting and safe lint fixes
 proto: install ## regenerate service/seqserve/pb from proto/
 	.ci/proto service
 
-docs: install ## write docs/metrics.md from the code
+docs: install ## write docs/metrics.md and docs/configuration.md from the code
 	.ci/docs
 
 lock: install ## pin everything but torch, and the clients, with hashes

@@ -59,9 +59,13 @@ class ModelSettings(BaseModel):
     )
     version_policy: PolicyText | None = Field(None, description="all, latest:N or listed:1,3.")
     max_batch_size: int | None = Field(None, ge=1, description="At most the archive's own.")
-    max_queue_size: int | None = Field(None, ge=1)
-    max_queue_delay_seconds: float | None = Field(None, ge=0, le=86400)
-    max_batch_seconds: float | None = Field(None, gt=0, le=86400)
+    max_queue_size: int | None = Field(None, ge=1, description="Examples that may wait, for each version.")
+    max_queue_delay_seconds: float | None = Field(
+        None, ge=0, le=86400, description="How long an idle engine waits for a fuller batch."
+    )
+    max_batch_seconds: float | None = Field(
+        None, gt=0, le=86400, description="A batch that takes longer makes the version not ready."
+    )
 
     @model_validator(mode="after")
     def _weights_name_versions(self) -> Self:

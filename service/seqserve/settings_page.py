@@ -1,0 +1,96 @@
+"""Writes docs/configuration.md: `python -m seqserve.settings_page > …`, or `make docs`."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from seqserve.config_watch import LIVE
+from seqserve.model_settings import ModelSettings
+from seqserve.settings import Settings
+
+_HEAD = """\
+# Configuration
+
+Written by `make docs` from `service/seqserve/settings.py`; do not edit.
+
+A flag of `seqserve serve` (`--grpc-port 9001`) beats the environment (`SEQSERVE_GRPC_PORT=9001`), which beats
+the file (`--config seqserve.toml`), which beats the default. All faults are reported at once, at the start.
+`seqserve config`, which takes the same flags, prints what would hold and where each value comes from, as TOML
+with secrets masked.
+
+A small file:
+
+```toml
+model_store = "/models"
+host = "0.0.0.0"
+version_policy = "latest:2"
+
+[models.digit_mlp]
+labels = {{ stable = 3, next = 4 }}
+weights = {{ stable = 90, next = 10 }}
+max_queue_size = 8192
+```
+
+The file is followed while the gateway serves: {live} and the labels, weights and version policy of the
+models' sections take effect at once; other changes are named in the log and need a restart. A file with
+a fault changes nothing.
+
+A port of 0 takes a free one. Seconds may have decimals.
+"""
+
+_MODELS = """
+## A model's section: `[models.NAME]`
+
+What is not set is as for all models. Over the environment: `SEQSERVE_MODELS`, as JSON.
+
+"""
+
+
+def page() -> str:
+    """The whole page, in Markdown."""
+    live = ", ".join(f"`{name}`" for name in sorted(LIVE - {"models"}))
+    settings = {name: field for name, field in Settings.model_fields.items() if name != "models"}
+    parts = [_HEAD.format(live=live), "\n## Settings\n\n", _table(settings), _MODELS]
+    return "".join(parts) + _table(ModelSettings.model_fields)
+
+
+def _table(fields: Mapping[str, FieldInfo]) -> str:
+    rows = [
+        f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {_description(field)} |"
+        for name, field in fields.items()
+    ]
+    return "\n".join(["| name | kind | default | |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _kind(annotation: object) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    if origin in (Union, types.UnionType):
+        return _kind(next(argument for argument in arguments if argument is not type(None)))
+    if origin is dict:
+        return "table"
+    if hasattr(annotation, "__metadata__"):
+        return _kind(arguments[0])
+    return {int: "integer", float: "number", bool: "true or false", Path: "path"}.get(annotation, "text")  # type: ignore[call-overload, no-any-return]  # a type, whichever
+
+
+def _description(field: FieldInfo) -> str:
+    return (field.description or "").replace("<", "&lt;")
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if default is None or default in ("", {}):
+        return "none"
+    return f"`{str(default).lower()}`" if isinstance(default, bool) else f"`{default}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

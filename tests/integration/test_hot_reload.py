@@ -1,0 +1,187 @@
+"""Versions come and go under load, and no caller notices more than the version in the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from seqserve.archive import scan_store
+from seqserve.gateway import Gateway
+from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from seqserve.settings import Settings
+from seqserve.versions import ModelState, ModelVersion
+from support.archives import make_archive
+from support.engines import FakeEngine, expected_answers
+from support.gateway import settings_for_tests
+from support.oip import infer_request, inference_stub, rows_of
+
+RELOADS, BROKEN = 100, 57
+CALLERS = 8
+IMAGES = np.random.default_rng(5).random((6, 6), np.float32)  # more than a batch of 4: it is split
+EXPECTED = expected_answers(IMAGES, 2)
+
+
+def settings(store: Path, **changes: object) -> Settings:
+    return settings_for_tests(model_store=store, watch_interval_seconds=0.1, **changes)
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, engine: FakeEngine) -> AsyncIterator[Gateway]:
+    """A gateway over the folder that the settings name."""
+    gateway = Gateway(settings)
+    try:
+        await gateway.start()
+        await gateway.load(lambda: scan_store(settings.model_store), engine)
+        yield gateway
+    finally:
+        await gateway.drain()
+
+
+@contextlib.asynccontextmanager
+async def stub_of(gateway: Gateway) -> AsyncIterator[GRPCInferenceServiceStub]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+        yield inference_stub(channel)
+
+
+async def state_of(gateway: Gateway, version: str, state: ModelState) -> None:
+    """Return when a version of `tiny` has come to that state."""
+    is_there = asyncio.Event()
+
+    async def hear(changed: ModelVersion) -> None:
+        if (changed.version, changed.state) == (version, state):
+            is_there.set()
+
+    gateway.repository.listeners.append(hear)
+    async with asyncio.timeout(30):
+        await is_there.wait()
+
+
+async def test_a_hundred_reloads_under_load_fail_nobody_and_a_broken_one_changes_nothing(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    make_archive(tmp_path)
+    is_over = asyncio.Event()
+    met: list[str] = []
+
+    async def call(stub: GRPCInferenceServiceStub) -> None:
+        while not is_over.is_set():
+            reply = await stub.ModelInfer(infer_request(IMAGES))
+            np.testing.assert_allclose(rows_of(reply), EXPECTED, atol=1e-6)
+            met.append(reply.model_version)
+
+    async with (
+        serving(settings(tmp_path, version_policy="latest:1"), engine) as gateway,
+        stub_of(gateway) as stub,
+    ):
+        callers = [asyncio.create_task(call(stub)) for _ in range(CALLERS)]
+        for version in range(2, RELOADS + 2):
+            path = make_archive(tmp_path, version=str(version))
+            if version == BROKEN:
+                path.write_bytes(b"no archive")
+            await gateway.sync()
+        await stub.ModelInfer(infer_request(IMAGES))
+        is_over.set()
+        await asyncio.gather(*callers)
+        [last, *rest] = [entry for entry in gateway.repository.versions() if entry.state is ModelState.READY]
+
+    assert (last.version, rest) == (str(RELOADS + 1), [])
+    assert len(set(met)) > RELOADS / 4  # they were really met while they came and went
+    assert str(BROKEN) not in met
+
+
+async def test_what_is_copied_into_the_store_is_served_without_being_asked_for(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    store, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    store.mkdir()
+    elsewhere.mkdir()
+    make_archive(store)
+    async with serving(settings(store), engine) as gateway:
+        following = asyncio.create_task(gateway.follow_store())
+        coming = asyncio.create_task(state_of(gateway, "2", ModelState.READY))
+        for file in make_archive(elsewhere, version="2").parent.iterdir():
+            (store / file.name).write_bytes(file.read_bytes())
+        await coming
+        following.cancel()
+
+        assert gateway.repository.resolve("tiny", "").version == "2"
+
+
+@pytest.mark.parametrize("watch", ["auto", "poll"])
+async def test_a_store_that_is_away_for_a_while_is_followed_again(
+    tmp_path: Path, engine: FakeEngine, watch: str
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    make_archive(store)
+    async with serving(settings(store, watch=watch), engine) as gateway:
+        following = asyncio.create_task(gateway.follow_store())
+        store.rename(tmp_path / "elsewhere")
+        await gateway.sync()
+        assert gateway.repository.is_ready("tiny", "")
+        coming = asyncio.create_task(state_of(gateway, "2", ModelState.READY))
+        (tmp_path / "elsewhere").rename(store)
+        make_archive(store, version="2")
+        await coming
+        following.cancel()
+
+
+async def test_new_labels_and_weights_count_from_the_next_request_on(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    for version in "123":
+        make_archive(tmp_path, version=version)
+    async with serving(settings(tmp_path), engine) as gateway, stub_of(gateway) as stub:
+
+        async def version_met(asked: str = "") -> str:
+            return str((await stub.ModelInfer(infer_request(IMAGES, version=asked))).model_version)
+
+        assert await version_met() == "3"
+        labels = {"tiny": {"labels": {"stable": "1", "next": "2"}}}
+        await gateway.apply(settings(tmp_path, models=labels))
+        assert (await version_met(), await version_met("next")) == ("1", "2")
+        assert engine.defaults == {"tiny": "1"}
+
+        await gateway.apply(settings(tmp_path, models={"tiny": {"weights": {"2": 1}}}))
+        assert await version_met() == "2"
+
+
+async def test_a_policy_that_becomes_tighter_lets_versions_go(tmp_path: Path, engine: FakeEngine) -> None:
+    for version in "123":
+        make_archive(tmp_path, version=version)
+    async with serving(settings(tmp_path), engine) as gateway:
+        await gateway.apply(settings(tmp_path, version_policy="latest:2"))
+
+        assert engine.unloaded == ["tiny/1"]
+        assert [entry.version for entry in gateway.repository.versions()] == ["2", "3"]
+
+
+async def test_a_batch_that_hangs_takes_its_model_out_of_service_until_it_ends(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    make_archive(tmp_path)
+    async with (
+        serving(settings(tmp_path, max_batch_seconds=0.05), engine) as gateway,
+        stub_of(gateway) as stub,
+    ):
+        engine.hold()
+        stalled = asyncio.create_task(state_of(gateway, "1", ModelState.STALLED))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ModelInfer(infer_request(IMAGES))
+        assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await stalled
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ModelInfer(infer_request(IMAGES))
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+        recovering = asyncio.create_task(state_of(gateway, "1", ModelState.READY))
+        await asyncio.sleep(0)
+        engine.gate.set()
+        await recovering
+        np.testing.assert_allclose(rows_of(await stub.ModelInfer(infer_request(IMAGES))), EXPECTED, atol=1e-6)
