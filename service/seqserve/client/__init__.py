@@ -4,6 +4,36 @@ It speaks `seqserve.v1` only, so it lives in one process with other Open Inferen
 whose generated code claims the protobuf package `inference` for itself.
 """
 
-from seqserve.client.client import Answer, Client, Model, PredictionError, Reply
+from seqserve.client.aio import AsyncClient
+from seqserve.client.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    MessageTooLarge,
+    NotFound,
+    Overloaded,
+    PredictionError,
+    Unavailable,
+)
+from seqserve.client.replies import Answer, Model, ModelVersions, Reply, StreamReply
+from seqserve.client.requests import Examples
+from seqserve.client.sync import Client
 
-__all__ = ["Answer", "Client", "Model", "PredictionError", "Reply"]
+__all__ = [
+    "Answer",
+    "AsyncClient",
+    "Client",
+    "DeadlineExceeded",
+    "Examples",
+    "InternalError",
+    "InvalidRequest",
+    "MessageTooLarge",
+    "Model",
+    "ModelVersions",
+    "NotFound",
+    "Overloaded",
+    "PredictionError",
+    "Reply",
+    "StreamReply",
+    "Unavailable",
+]
