@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-import warnings
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,18 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from seqserve.archive import Archive, read_archive
+from seqserve.archive import Archive
 from seqserve.engines.embedded import EmbeddedEngine
-from seqserve.errors import ArchiveInvalid, SettingsInvalid
+from seqserve.errors import ArchiveInvalid, Overloaded, SettingsInvalid
 from seqserve.golden import check_golden, tolerance_on
-from seqserve.signature import Signature
-from support.archives import FloatArray, make_archive
-from support.contract import signature_document
-
-DIGIT = Signature.parse(signature_document("digit"))
-LINE = Signature.parse(signature_document("line"))  # batches of at most 256
-IMAGES = np.random.default_rng(7).random((256, 784), np.float32)
-HALF, ONE = np.full((1, 1), 0.5, np.float32), np.full((1, 1), 1.0, np.float32)
+from support.torchscript import HALF, IMAGES, LINE, digit_archive, eager, line_archive, network, scripted
 
 
 class Counting(nn.Module):
@@ -64,35 +58,25 @@ class Pair(nn.Module):
         return x, x
 
 
-def network() -> nn.Sequential:
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(dim=-1)).eval()
+class Fewer(nn.Module):
+    """Answers one row, whatever comes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:1]
 
 
-def eager(rows: FloatArray) -> FloatArray:
-    with torch.inference_mode():
-        answers: FloatArray = network()(torch.from_numpy(rows.copy())).numpy()
-    return answers
+class Greedy(nn.Module):
+    """Asks for more memory than any machine has, where it sees a negative number."""
 
-
-def scripted(module: nn.Module) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():  # TorchScript's deprecation is no news here
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.save(torch.jit.script(module), buffer)
-    return buffer.getvalue()
-
-
-def line_archive(folder: Path, torchscript: bytes) -> Archive:
-    members = {"line.pt": torchscript}
-    return read_archive(make_archive(folder, "line", signature=LINE, golden=(HALF, ONE), replace=members))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if bool((x < 0).any()):
+            x = x + torch.empty([70368744177664])
+        return x
 
 
 @pytest.fixture
 def digit(tmp_path: Path) -> Archive:
-    golden = IMAGES[:8], eager(IMAGES[:8])
-    members = {"digit.pt": scripted(network())}
-    return read_archive(make_archive(tmp_path, "digit", signature=DIGIT, golden=golden, replace=members))
+    return digit_archive(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -145,10 +129,34 @@ async def test_a_loaded_model_is_warm_at_one_example_and_at_a_full_batch(tmp_pat
     assert most == LINE.max_batch_size
 
 
+def running_threads() -> set[str]:
+    return {task.name for task in Path("/proc/self/task").iterdir()}
+
+
+async def test_a_forward_pass_takes_no_more_threads_than_are_set(tmp_path: Path) -> None:
+    # Enough for BLAS to share it out, and too little for torch, which would then tell BLAS the number.
+    wide = nn.Sequential(nn.Linear(1, 784), nn.Linear(784, 128), nn.Linear(128, 1))
+    archive = line_archive(tmp_path, scripted(wide.eval()))
+    started = []
+    for _ in range(3):  # gRPC of other tests may start a thread of its own meanwhile, but not each time
+        async with engine_on("cpu") as engine:
+            model = await engine.load(archive)
+            before = running_threads()
+            await model.infer(np.ones((5, 1), np.float32))
+            started.append(len(running_threads() - before))
+
+    assert min(started) == 1  # the compute slot's own
+
+
 @pytest.mark.parametrize(
     ("module", "words"),
-    [(OnlySmall(), "too many rows"), (Double(), "float64"), (Pair(), "tuple")],
-    ids=["not at a full batch", "doubles", "two outputs"],
+    [
+        (OnlySmall(), "too many rows"),
+        (Double(), "float64"),
+        (Pair(), "tuple"),
+        (Fewer(), r"\[1, 1\] to 256 examples"),
+    ],
+    ids=["not at a full batch", "doubles", "two outputs", "one row for all"],
 )
 async def test_a_module_that_does_not_run_is_the_archives_fault(
     tmp_path: Path, module: nn.Module, words: str
@@ -203,15 +211,44 @@ def test_auto_is_the_cpu_on_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPa
     assert EmbeddedEngine(device="auto").device == "cpu"
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
-@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])
-async def test_on_a_gpu_answers_agree_with_the_eager_model(digit: Archive, device: str) -> None:
-    bound = tolerance_on("cuda:0")
-    async with engine_on(device) as engine:
-        assert engine.device == "cuda:0"
-        model = await engine.load(digit)
-        assert await check_golden(digit, model, engine.device) <= bound.absolute + bound.relative
-        rows = await model.infer(IMAGES)
+async def test_a_batch_without_memory_is_refused_and_counted_and_the_next_is_answered(tmp_path: Path) -> None:
+    told: list[str] = []
+    engine = EmbeddedEngine(
+        device="cpu", on_out_of_memory=lambda: told.append("full"), on_broken=lambda: told.append("broken")
+    )
+    model = await engine.load(line_archive(tmp_path, scripted(Greedy())))
 
-    np.testing.assert_allclose(rows, eager(IMAGES), rtol=bound.relative, atol=bound.absolute)
+    with pytest.raises(Overloaded, match="cpu has no memory left for this batch"):
+        await model.infer(-HALF)
+
+    assert told == ["full"]
+    assert (await model.infer(HALF)).item() == 0.5
+    await engine.aclose()
+
+
+async def test_callers_are_answered_while_a_version_is_loaded(
+    digit: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, entered, go_on = torch.jit.load, threading.Event(), threading.Event()
+
+    def slow_load(*arguments: object, **options: object) -> object:
+        entered.set()
+        go_on.wait()
+        return load(*arguments, **options)  # type: ignore[no-untyped-call]  # torch's
+
+    async with engine_on("cpu") as engine:
+        model = await engine.load(digit)
+        monkeypatch.setattr(torch.jit, "load", slow_load)
+        loading = asyncio.create_task(engine.load(digit))
+        try:
+            await asyncio.to_thread(entered.wait)
+            rows = await model.infer(IMAGES[:3])  # there is one compute slot
+        finally:
+            go_on.set()
+        np.testing.assert_array_equal(await (await loading).infer(IMAGES[:3]), rows)
+
+
+def test_neither_a_gpus_memory_nor_its_use_is_told_of_the_cpu() -> None:
+    engine = EmbeddedEngine(device="cpu")
+
+    assert (engine.memory(), engine.utilisation()) == (None, None)

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from seqserve.archive import Archive
 from seqserve.tensors import FloatArray
 
-__all__ = ["Engine", "FloatArray", "LoadedModel"]
+__all__ = ["DeviceMemory", "DeviceUse", "Engine", "FloatArray", "LoadedModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """A GPU's memory, whoever uses it."""
+
+    used_bytes: int
+    total_bytes: int
+
+
+class DeviceUse(Protocol):
+    """How busy a GPU is; both are None where nobody knows."""
+
+    @property
+    def device(self) -> str:
+        """`cuda:N`."""
+        ...
+
+    def memory(self) -> DeviceMemory | None:
+        """What is in use and what there is."""
+        ...
+
+    def utilisation(self) -> float | None:
+        """Share of the last sample period, 0 to 1, in which it computed."""
+        ...
 
 
 class LoadedModel(Protocol):
@@ -40,7 +66,11 @@ class Engine(Protocol):
         ...
 
     async def load(self, archive: Archive) -> LoadedModel:
-        """Bring a verified archive up. Raises ArchiveInvalid or EngineUnavailable."""
+        """Bring a verified archive up. Raises ArchiveInvalid, EngineUnavailable or Overloaded."""
+        ...
+
+    async def set_default(self, name: str, version: str) -> None:
+        """The version that callers of the engine's own interface meet who name none; it raises nothing."""
         ...
 
     async def aclose(self) -> None:

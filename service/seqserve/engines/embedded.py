@@ -1,85 +1,43 @@
-"""Runs TorchScript in this process; the only module of the gateway that imports torch."""
+"""Runs TorchScript in this process; only this module and those named after it import torch.
+
+embedded_device.py: the CPU or a GPU. embedded_staging.py: how batches get there. embedded_faults.py:
+what an error says of the device. embedded_threads.py: where forwards run.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import io
+import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from seqserve.archive import Archive
-from seqserve.engines.base import FloatArray
-from seqserve.errors import ArchiveInvalid, EngineContractError, Overloaded, SettingsInvalid
+from seqserve.engines.base import DeviceMemory, FloatArray
+from seqserve.engines.embedded_device import Device, find_device
+from seqserve.engines.embedded_faults import MODULE_ERRORS, DeviceFaults, cause_of, do_nothing
+from seqserve.engines.embedded_threads import ComputeThreads
+from seqserve.errors import ArchiveInvalid, EngineContractError
 
-
-def choose_device(wish: str) -> torch.device:
-    """`auto` is the first GPU where there is one, else the CPU. Raises SettingsInvalid."""
-    if wish == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wish)
-    except RuntimeError as error:
-        raise SettingsInvalid(f"device: {wish!r}; accepted: auto, cpu, cuda, cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise SettingsInvalid(f"device: {wish!r}; accepted: auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        seen = torch.cuda.device_count()
-        raise SettingsInvalid(f"device: {wish!r}, and torch {torch.__version__} sees {seen} GPUs here")
-    return torch.device("cuda:0") if wish == "cuda" else device
+WARM_UP_ROUNDS = 2  # TorchScript watches the first call of a size, and specializes its graph in the second
 
 
 class EmbeddedModel:
     """One TorchScript module on its device."""
 
-    def __init__(
-        self, module: torch.jit.ScriptModule, device: torch.device, threads: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, module: torch.jit.ScriptModule, largest: int, threads: ComputeThreads) -> None:
         self._module = module
-        self._device = device
+        self._largest = largest
         self._threads = threads
 
     async def infer(self, batch: FloatArray) -> FloatArray:
-        """See LoadedModel.infer. The forward runs in a thread, so the event loop stays alive."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._forward, batch)
+        """See LoadedModel.infer; at most `max_batch_size` examples."""
+        return await self._threads.forward(self._module, batch, self._largest)
 
     async def unload(self) -> None:
         """Nothing is held beyond the module itself."""
-
-    def _forward(self, batch: FloatArray) -> FloatArray:
-        try:
-            with torch.inference_mode():
-                return _rows_of(self._module(self._to_device(batch)))
-        except torch.OutOfMemoryError as error:
-            raise Overloaded("the GPU's memory is full") from error
-        except (RuntimeError, torch.jit.Error) as error:
-            raise EngineContractError(f"the module failed: {_last_line(error)}") from error
-
-    def _to_device(self, batch: FloatArray) -> torch.Tensor:
-        # Rows decoded from a message are read-only, which from_numpy warns of; they are only read here.
-        writable = batch if batch.flags.writeable else batch.copy()
-        tensor = torch.from_numpy(writable)
-        if self._device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
-
-
-def _rows_of(output: object) -> FloatArray:
-    """A module's output as rows [n, *output] FP32 in the host's memory. Raises EngineContractError."""
-    if not isinstance(output, torch.Tensor):
-        raise EngineContractError(f"the module answered a {type(output).__name__}, not a tensor")
-    if output.dtype != torch.float32:
-        raise EngineContractError(f"the module answered {output.dtype}, not float32")
-    rows: FloatArray = output.to("cpu").numpy()
-    return rows
-
-
-def _last_line(error: Exception) -> str:
-    """Where TorchScript puts the cause, below its own traceback."""
-    return str(error).strip().rpartition("\n")[2]
 
 
 class EmbeddedEngine:
@@ -87,52 +45,98 @@ class EmbeddedEngine:
 
     name = "embedded"
 
-    def __init__(self, *, device: str = "auto", intra_op_threads: int = 1, compute_slots: int = 1) -> None:
-        """Raise SettingsInvalid for a device that is not here."""
+    def __init__(
+        self,
+        *,
+        device: Device | str = "auto",
+        intra_op_threads: int = 1,
+        compute_slots: int = 1,
+        allow_tf32: bool = False,
+        on_out_of_memory: Callable[[], None] = do_nothing,
+        on_broken: Callable[[], object] = do_nothing,
+    ) -> None:
+        """device: one that was found, or words for `find_device`.
+
+        allow_tf32: round factors to 10 bits on a GPU, for speed.
+        on_out_of_memory, on_broken: see DeviceFaults.
+        Raises SettingsInvalid for a device that is not here.
+        """
         torch.set_num_threads(intra_op_threads)
-        torch.backends.cuda.matmul.allow_tf32 = False  # agreement with the CPU comes before speed
-        torch.backends.cudnn.allow_tf32 = False
-        self._device = choose_device(device)
-        self._threads = ThreadPoolExecutor(compute_slots, thread_name_prefix="forward")
+        torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+        torch.backends.cudnn.allow_tf32 = allow_tf32
+        self._device = find_device(device) if isinstance(device, str) else device
+        self._faults = DeviceFaults(self._device, on_out_of_memory, on_broken)
+        self._computing = ComputeThreads(self._faults, compute_slots, "forward")
+        # A version that is loaded while others serve keeps none of their threads busy.
+        self._loading = ComputeThreads(self._faults, 1, "load")
 
     @property
     def device(self) -> str:
         """`cpu` or `cuda:N`."""
-        return str(self._device)
+        return self._device.name
+
+    def memory(self) -> DeviceMemory | None:
+        """See DeviceUse."""
+        return self._device.memory()
+
+    def utilisation(self) -> float | None:
+        """See DeviceUse."""
+        return self._device.utilisation()
 
     async def load(self, archive: Archive) -> EmbeddedModel:
-        """The archive's module, warmed up. Raises ArchiveInvalid."""
-        loop = asyncio.get_running_loop()
-        module = await loop.run_in_executor(self._threads, self._load, archive.torchscript)
-        model = EmbeddedModel(module, self._device, self._threads)
-        await self._warm_up(model, archive)
-        return model
+        """The archive's module, warmed up. Raises ArchiveInvalid, Overloaded or EngineUnavailable."""
+        module = await self._loading.run(lambda _: self._load(archive.torchscript))
+        await self._warm_up(module, archive)
+        return EmbeddedModel(module, archive.signature.max_batch_size, self._computing)
+
+    async def set_default(self, name: str, version: str) -> None:
+        """Nobody calls this engine but the gateway."""
 
     async def aclose(self) -> None:
         """Take no more forwards; one in flight ends on its own."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._loading.close()
+        self._computing.close()
 
     def _load(self, torchscript: bytes) -> torch.jit.ScriptModule:
         try:
-            with warnings.catch_warnings():  # TorchScript's deprecation is ours to handle, see docs/adr
-                warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-                module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]  # torch's
-                    io.BytesIO(torchscript), map_location=self._device
-                )
-        except RuntimeError as error:
-            raise ArchiveInvalid(
-                f"the TorchScript file does not load: {str(error).splitlines()[0]}"
-            ) from error
-        module.eval()
-        return module
+            module = _read_module(torchscript, self._device.place).eval()
+            self._device.synchronize()  # the weights are copied in this thread's stream, and read in others
+        except MODULE_ERRORS as error:
+            fault = self._faults.of(error)
+            if fault is None:
+                raise ArchiveInvalid(f"the TorchScript file does not load: {cause_of(error)}") from error
+        else:
+            return module
+        raise fault
 
-    @staticmethod
-    async def _warm_up(model: EmbeddedModel, archive: Archive) -> None:
-        # TorchScript specializes its graph in the first two calls; real callers should not pay for it.
-        example = archive.golden_inputs[:1]
-        full = np.repeat(example, archive.signature.max_batch_size, axis=0)
-        for batch in (example, full, example, full):
+    async def _warm_up(self, module: torch.jit.ScriptModule, archive: Archive) -> None:
+        """Real callers should not pay for what the first calls cost."""
+        largest = archive.signature.max_batch_size
+        sizes = await self._loading.run(lambda lane: lane.sizes(largest))
+        for size in sizes * WARM_UP_ROUNDS:
+            batch = np.repeat(archive.golden_inputs[:1], size, axis=0)
             try:
-                await model.infer(batch)
+                await self._loading.forward(module, batch, largest)
             except EngineContractError as error:
                 raise ArchiveInvalid(f"warm-up: {error}") from error
+
+
+def _read_module(torchscript: bytes, place: torch.device) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():  # TorchScript's deprecation is ours to handle, see docs/adr
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        with _file_in_memory(torchscript) as path:
+            module: torch.jit.ScriptModule = torch.jit.load(path, map_location=place)  # type: ignore[no-untyped-call]  # torch's
+    return module
+
+
+@contextmanager
+def _file_in_memory(content: bytes) -> Iterator[str]:
+    """A path to the content.
+
+    torch.jit.load holds every thread of Python up for as long as it takes, and from a path it takes
+    a fifth of the time that it needs from a buffer.
+    """
+    with os.fdopen(os.memfd_create("torchscript"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
