@@ -13,6 +13,7 @@ from pathlib import Path
 from seqserve.archive import read_archive, scan_store
 from seqserve.errors import ArchiveInvalid
 from seqserve.lease import SERVED, claim, is_held
+from seqserve.routing import Routing
 from seqserve.signature import Signature
 
 # What may lie beside an archive, by what follows `<name>-<version>`. The archive itself is not among them.
@@ -20,6 +21,7 @@ COMPANIONS = (".mar.sha256", ".mar.sig", ".checkpoint.pt", ".report.html")
 STEM = r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})-(?P<version>[1-9][0-9]{0,17})"
 ARCHIVE_NAME = re.compile(STEM + r"\.mar")
 COMPANION_NAME = re.compile(STEM + f"(?:{'|'.join(map(re.escape, COMPANIONS))})")
+PINNED = "a label or a weight of the configuration names it"
 # A build writes them in a moment before its archive; what is older belongs to no build that runs.
 SECONDS_OF_A_PUBLISH = 60.0
 
@@ -53,8 +55,8 @@ class Pruned:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it stays for another reason than that it is served."""
-        return self.kept_because not in ("", SERVED)
+        """Whether it stays for another reason than that somebody wants it."""
+        return self.kept_because not in ("", SERVED, PINNED)
 
 
 def read_store(store: Path) -> Iterator[StoredArchive]:
@@ -78,23 +80,37 @@ def leftovers(store: Path) -> list[Path]:
     return sorted(path for path in store.iterdir() if _is_leftover(path))
 
 
-def prune(store: Path, *, keep: int, model: str | None = None, is_dry_run: bool = False) -> list[Pruned]:
+def prune(
+    store: Path,
+    *,
+    keep: int,
+    model: str | None = None,
+    routing: Mapping[str, Routing] | None = None,
+    is_dry_run: bool = False,
+) -> list[Pruned]:
     """Remove the archives behind the `keep` highest sound versions of each model, and what lies beside them.
 
     One that is not sound counts for nothing, and only goes where enough sound ones are above it. One that a
-    gateway of this machine serves stays. What an interrupted prune left of such versions goes as
+    gateway of this machine serves stays, and so does one that a label or weight in `routing` names. What an interrupted prune left of such versions goes as
     well; companions of higher versions stay, for somebody may want their weights. Raises StoreMissing.
     """
     versions = _versions(store, model)
     lowest_kept = {name: _lowest_kept(found, keep) for name, found in versions.items()}
     orphans = _orphans(store, lowest_kept)
     done = [
-        _prune_archive(path, is_dry_run=is_dry_run)
+        Pruned(path, kept_because=PINNED)
+        if _is_pinned(routing, name, number)
+        else _prune_archive(path, is_dry_run=is_dry_run)
         for name, found in versions.items()
         for number, path in sorted(found.items())
         if number < lowest_kept[name]
     ]
     return done + [_removed(path, left, is_dry_run=is_dry_run) for path, left in orphans.items()]
+
+
+def _is_pinned(routing: Mapping[str, Routing] | None, name: str, number: int) -> bool:
+    own = (routing or {}).get(name, Routing())
+    return str(number) in {*own.labels.values(), *own.weights}
 
 
 def _versions(store: Path, model: str | None) -> dict[str, dict[int, Path]]:

@@ -10,7 +10,8 @@ import pytest
 
 from seqserve.errors import StoreMissing
 from seqserve.lease import SERVED, claim, hold
-from seqserve.store import Pruned, leftovers, prune, read_store
+from seqserve.routing import Routing
+from seqserve.store import PINNED, Pruned, leftovers, prune, read_store
 from support.archives import make_archive
 
 SUFFIXES = (".mar", ".mar.sha256", ".checkpoint.pt", ".report.html")
@@ -162,6 +163,17 @@ def test_what_is_served_stays_and_only_then(tmp_path: Path) -> None:
     assert names(tmp_path) == files_of("m-1", "m-3")
     prune(tmp_path, keep=1)
     assert names(tmp_path) == files_of("m-3")
+
+
+def test_what_a_label_or_a_weight_names_stays(tmp_path: Path) -> None:
+    fill(tmp_path, "m-1", "m-2", "m-3", "m-4", "n-1", "n-2")
+    routing = {"m": Routing(labels={"stable": "1"}, weights={"3": 5})}
+
+    done = {one.path.name: one for one in prune(tmp_path, keep=1, routing=routing)}
+
+    assert names(tmp_path) == files_of("m-1", "m-3", "m-4", "n-2")
+    assert done["m-1.mar"].kept_because == done["m-3.mar"].kept_because == PINNED
+    assert not done["m-1.mar"].is_fault
 
 
 def test_a_dry_run_names_all_that_would_go_and_removes_nothing(tmp_path: Path) -> None:

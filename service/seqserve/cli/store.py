@@ -10,6 +10,7 @@ from rich.markup import escape
 from seqserve.archive import scan_store
 from seqserve.cli.faults import Refused
 from seqserve.cli.tables import print_table
+from seqserve.settings import read_settings
 from seqserve.store import StoredArchive, leftovers, prune, read_store
 
 STORE = click.option(
@@ -69,15 +70,22 @@ def verify_command(*, model_store: Path) -> None:
 @STORE
 @click.option("--keep", type=click.IntRange(min=1), required=True, help="Versions of each model that stay.")
 @click.option("--model", help="Of this model alone.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Keep what the labels and weights there name."
+)
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Say what would go, and remove nothing.")
-def prune_command(*, model_store: Path, keep: int, model: str | None, is_dry_run: bool) -> None:
+def prune_command(
+    *, model_store: Path, keep: int, model: str | None, config: Path | None, is_dry_run: bool
+) -> None:
     """Remove old versions with all that lies beside them; never one that a gateway here serves.
 
     Exit 1 if one stays for another reason.
     """
     if model is not None and not any(path.name.startswith(f"{model}-") for path in scan_store(model_store)):
         raise Refused(f"there is no model {model!r} in {model_store}")
-    done = prune(model_store, keep=keep, model=model, is_dry_run=is_dry_run)
+    models = read_settings({}, config).models if config else {}
+    routing = {name: own.routing for name, own in models.items()}
+    done = prune(model_store, keep=keep, model=model, routing=routing, is_dry_run=is_dry_run)
     verb = "would remove" if is_dry_run else "removed"
     for one in done:
         for path in one.removed:

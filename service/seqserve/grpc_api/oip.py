@@ -121,14 +121,9 @@ class InferenceService:
                 version=request.model_version,
                 content=partial(input_tensor, request),
                 timeout_seconds=timeout_seconds(request, call.timeout_seconds),
-                request_id=_canary_key(request, call),
+                request_id=call.canary_key(request.id),
             )
         )
-
-
-def _canary_key(request: pb.ModelInferRequest, call: Call) -> str:
-    """What a retry has in common with the call that it repeats, as far as the caller gave anything."""
-    return call.request_id if call.is_given or not request.id else request.id
 
 
 def _encoded(
