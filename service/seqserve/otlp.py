@@ -1,7 +1,7 @@
 """Tracing by OpenTelemetry over OTLP/gRPC; needs the extra `otel`.
 
 The caller's `traceparent` is taken over, so a call appears in its client's trace.
-Source: W3C Trace Context; OpenTelemetry's semantic conventions for RPC.
+Source: W3C Trace Context; OpenTelemetry's semantic conventions for RPC and HTTP.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class OtlpTracing:
     @contextmanager
     def span(self, method: str, request_id: str, metadata: Mapping[str, str]) -> Iterator[Span]:
         """See tracing.Tracing."""
-        attributes = {"rpc.system.name": "grpc", "rpc.method": method, "seqserve.request_id": request_id}
+        attributes = {"seqserve.request_id": request_id, **_of_protocol(method)}
         parent = self._propagator.extract(metadata)
         with self._tracer.start_as_current_span(
             method, parent, kind=trace.SpanKind.SERVER, attributes=attributes
@@ -61,3 +61,11 @@ class OtlpTracing:
     def shutdown(self) -> None:
         """See tracing.Tracing."""
         self._provider.shutdown()
+
+
+def _of_protocol(method: str) -> dict[str, str]:
+    """Attributes of `package.Service.Method`, or of `POST /path`."""
+    verb, _, route = method.partition(" ")
+    if route:
+        return {"http.request.method": verb, "http.route": route}
+    return {"rpc.system.name": "grpc", "rpc.method": method}

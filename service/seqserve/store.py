@@ -91,8 +91,9 @@ def prune(
     """Remove the archives behind the `keep` highest sound versions of each model, and what lies beside them.
 
     One that is not sound counts for nothing, and only goes where enough sound ones are above it. One that a
-    gateway of this machine serves stays, and so does one that a label or weight in `routing` names. What an interrupted prune left of such versions goes as
-    well; companions of higher versions stay, for somebody may want their weights. Raises StoreMissing.
+    gateway of this machine serves stays, and so does one that a label or weight in `routing` names. What an
+    interrupted prune left of such versions goes as well; companions of higher versions stay, for somebody
+    may want their weights. Raises StoreMissing.
     """
     versions = _versions(store, model)
     lowest_kept = {name: _lowest_kept(found, keep) for name, found in versions.items()}

@@ -175,8 +175,10 @@ async def test_probes_and_metrics_answer_while_every_inference_waits(
 ) -> None:
     engine.hold()
     async with httpx.AsyncClient(base_url=http.base_url, timeout=20, limits=httpx.Limits()) as callers:
-        calls = [asyncio.create_task(callers.post(INFER, content=BODY)) for _ in range(200)]
-        await queued(gateway, 199)
+        calls = [asyncio.create_task(callers.post(INFER, content=BODY))]
+        await engine.entered.wait()
+        calls += [asyncio.create_task(callers.post(INFER, content=BODY)) for _ in range(150)]
+        await queued(gateway, 150)
         codes = [(await http.get(path)).status_code for path in ("/healthz", "/readyz", "/metrics")]
         engine.gate.set()
         answered = {reply.status_code for reply in await asyncio.gather(*calls)}
@@ -216,7 +218,7 @@ async def test_a_drain_answers_what_is_in_flight_and_refuses_what_comes(
         await engine.entered.wait()
         draining = asyncio.create_task(gateway.drain())
         while (refused := await _infer_or_leave(http)) is None:
-            await asyncio.sleep(0.01)
+            pass
         ready = await http.get("/v2/health/ready")
         engine.gate.set()
         await draining

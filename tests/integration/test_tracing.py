@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
@@ -64,10 +65,16 @@ async def test_calls_become_spans_in_the_callers_trace(
         await stub.ModelInfer(infer_request(IMAGE), metadata=(parent, ("x-request-id", "good")))
         with pytest.raises(grpc.aio.AioRpcError):
             await stub.ModelInfer(infer_request(IMAGE, model="nobody"), metadata=(("x-request-id", "bad"),))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as http:
+        headers = {"traceparent": parent[1], "x-request-id": "rest"}
+        await http.get("/v2/models/nobody", headers=headers)
     await asyncio.wait_for(gateway.drain(), 20)
 
     good, bad = receiver.spans["good"], receiver.spans["bad"]
     assert good.name == "inference.GRPCInferenceService.ModelInfer"
     assert good.trace_id.hex() == TRACE_ID
     assert good.status.code != Status.STATUS_CODE_ERROR
+    rest = receiver.spans["rest"]
+    assert (rest.name, rest.trace_id.hex()) == ("GET /v2/models/{model}", TRACE_ID)
+    assert rest.status.message == "NOT_FOUND"
     assert (bad.status.code, bad.status.message) == (Status.STATUS_CODE_ERROR, "NOT_FOUND")

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from seqserve.errors import InvalidRequest
 from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method
 from seqserve.grpc_api.oip_server import ServerMethods
+from seqserve.oip_rules import INDEX_STATES
 from seqserve.pb import inference_pb2 as pb
 from seqserve.repository import ModelControl, Repository
 from seqserve.versions import ModelState, ModelVersion
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 EXTENSION = "model_repository"
-READY = "READY"
-STATES = {ModelState.READY: READY, ModelState.LOADING: "LOADING", ModelState.UNLOADING: "UNLOADING"}
-OTHER_STATE = "UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +37,10 @@ class RepositoryMethods:
     ) -> pb.RepositoryIndexResponse:
         """Every version, or those that are ready. Raises InvalidRequest."""
         _check_repository(request.repository_name)
-        models = [_index(version) for version in self.repository.versions()]
+        versions = self.repository.versions()
         if request.ready:
-            models = [model for model in models if model.state == READY]
-        return pb.RepositoryIndexResponse(models=models)
+            versions = [version for version in versions if version.state is ModelState.READY]
+        return pb.RepositoryIndexResponse(models=map(_index, versions))
 
     async def repository_model_load(
         self, request: pb.RepositoryModelLoadRequest, _: Call
@@ -96,6 +94,6 @@ def _index(version: ModelVersion) -> pb.RepositoryIndexResponse.ModelIndex:
     return pb.RepositoryIndexResponse.ModelIndex(
         name=version.name,
         version=version.version,
-        state=STATES.get(version.state, OTHER_STATE),
+        state=INDEX_STATES[version.state],
         reason=version.reason,
     )

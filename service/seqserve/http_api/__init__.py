@@ -1,1 +1,1 @@
-"""HTTP: probes and metrics."""
+"""HTTP: Open Inference Protocol v2 (REST), probes and metrics."""

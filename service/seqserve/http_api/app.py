@@ -1,33 +1,81 @@
-"""What HTTP answers: `/metrics`, `/healthz`, `/readyz`."""
+"""The HTTP port as an ASGI application: the protocol, its OpenAPI document, probes and metrics."""
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+import json
+
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from seqserve.repository import Repository
+from seqserve.http_api import binary_extension, repository_calls
+from seqserve.http_api.boundary import Boundary, unknown_path
+from seqserve.http_api.infer import Infer
+from seqserve.http_api.limits import Buffered, HttpLimits
+from seqserve.http_api.model_calls import ModelCalls
+from seqserve.http_api.openapi import openapi
+from seqserve.http_api.operations import (
+    Operation,
+    model_operations,
+    repository_operations,
+    server_operations,
+)
+from seqserve.http_api.probes import Probes
+from seqserve.http_api.repository_calls import RepositoryCalls
+from seqserve.http_api.server_calls import ServerCalls
+from seqserve.predictor import Predictor
+from seqserve.repository import ModelControl
+from seqserve.statistics import Statistics
+from seqserve.tracing import Tracing
+
+EXTENSIONS = ("classification", "model_configuration", "statistics", binary_extension.EXTENSION)
 
 
-def build_app(repository: Repository, registry: CollectorRegistry) -> Starlette:
-    """The ASGI application; it holds no state of its own."""
+def build_app(
+    predictor: Predictor,
+    statistics: Statistics,
+    registry: CollectorRegistry,
+    *,
+    limits: HttpLimits,
+    tracing: Tracing,
+    control: ModelControl | None = None,
+) -> Starlette:
+    """The application.
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    control: where the model repository extension is to be served on this port as well.
+    """
+    operations = _operations(predictor, statistics, limits, control)
+    boundary = Boundary(tracing)
+    routes = [
+        *(operation.route(boundary) for operation in operations),
+        *Probes(predictor.repository, registry).routes(),
+        _openapi_route(operations),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})
+    app.router.redirect_slashes = False
+    return app
 
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"live": True})
 
-    async def readyz(_: Request) -> Response:
-        is_ready = repository.are_all_ready()
-        models = [
-            {"name": version.name, "version": version.version, "state": version.state.value}
-            for version in repository.versions()
-        ]
-        return JSONResponse({"ready": is_ready, "models": models}, status_code=200 if is_ready else 503)
+def _operations(
+    predictor: Predictor, statistics: Statistics, limits: HttpLimits, control: ModelControl | None
+) -> list[Operation]:
+    repository, buffered = predictor.repository, Buffered(limits.max_buffered_bytes)
+    extensions = [*EXTENSIONS] if control is None else [*EXTENSIONS, repository_calls.EXTENSION]
+    # Starlette looks for a route from the first on, and most calls are inferences.
+    found = model_operations(ModelCalls(predictor, statistics), Infer(predictor, limits, buffered))
+    found += server_operations(ServerCalls(repository, extensions))
+    if control is not None:
+        found += repository_operations(RepositoryCalls(repository, control, limits, buffered))
+    return found
 
-    return Starlette(
-        routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
-    )
+
+def _openapi_route(operations: list[Operation]) -> Route:
+    document = json.dumps(openapi(operations))
+
+    async def answer(_: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    return Route("/openapi.json", answer)

@@ -11,6 +11,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from seqserve.errors import AddressInUse, SettingsInvalid
+from seqserve.http_api.connection import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, Connection
+
+CLOSE_SECONDS = 2
+"""For answers on their way, at the end of a drain."""
 
 
 class _Server(uvicorn.Server):
@@ -26,15 +30,21 @@ class HttpListener:
     """One uvicorn server on one port."""
 
     def __init__(self, app: Starlette) -> None:
-        self._server = _Server(
-            uvicorn.Config(app, log_config=None, log_level="error", access_log=False, lifespan="off")
-        )
+        # One HTTP implementation, so that its limits hold wherever this runs; no WebSockets.
+        config = uvicorn.Config(
+            app, http=Connection, ws="none", lifespan="off", log_config=None, log_level="error",
+            access_log=False, server_header=False, proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=CLOSE_SECONDS,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        )  # fmt: skip
+        self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen, return the port (a free one for 0). Raises AddressInUse."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is said in so many words.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
@@ -55,7 +65,7 @@ class HttpListener:
         return bound
 
     async def stop(self) -> None:
-        """Close, after the answers in flight."""
+        """Close, after the answers in flight; callers who are slow to send or to read are not waited for."""
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
