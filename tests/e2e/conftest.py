@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.digits import Digits, write_digits
 from support.served import Served, run, serving
 
 
@@ -24,3 +26,20 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[S
     """Serves the store with the embedded engine, for tests that do it no harm."""
     with serving(tmp_path_factory.mktemp("gateway"), store) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def open_gateway(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Served]:
+    """For clients that others wrote: a straight line beside the digits, repository control, a health port."""
+    folder = tmp_path_factory.mktemp("open")
+    both = shutil.copytree(store, folder / "model-store")
+    built = run("build", "line", "--epochs", "1", "--output", both)
+    assert built.returncode == 0, built.stderr
+    with serving(folder, both, "--health-port=0", "--admin-on-inference-port") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Digits:
+    """Held-out digits, for clients that others wrote."""
+    return write_digits(tmp_path_factory.mktemp("digits"), store / "digit_mlp-1.mar")

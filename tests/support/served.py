@@ -68,6 +68,12 @@ class Served:
         return f"http://{listening['host']}:{listening['http_port']}"
 
     @property
+    def health(self) -> str:
+        """HOST:PORT of the port for health probes; it must have one."""
+        listening = self.events()["listening"]
+        return f"{listening['host']}:{listening['health_port']}"
+
+    @property
     def torchserve(self) -> str:
         """URL of its TorchServe's inference."""
         return str(self.events()["torchserve started"]["http"])
