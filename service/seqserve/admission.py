@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, TypeVar
 
-from seqserve.errors import DeadlineExceeded, Overloaded, SeqserveError, ShuttingDown
+from seqserve.clock import Clock, Timer
+from seqserve.errors import DeadlineExceeded, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
 
 P = TypeVar("P")
 R = TypeVar("R")
 
 FlushReason = Literal["full", "idle", "delay", "drain"]
-DropCause = Literal["departed", "expired", "failed", "aborted"]
-RefusalCause = Literal["full", "deadline", "expired", "closing"]
+DropCause = Literal["departed", "expired", "failed", "overdue", "aborted"]
+RefusalCause = Literal["full", "deadline", "expired", "overdue", "closing"]
 
+OVERDUE = "the engine has been computing one batch for too long"
 ESTIMATE_MARGIN = 1.2
 PACE_WEIGHT = 0.2
 SWEEP_SECONDS = 0.01
@@ -53,50 +54,27 @@ class BatchLimits:
 
     max_queue_size: examples that may wait; those in a sealed batch no longer do.
     max_queue_delay_seconds: how long an idle engine waits for a fuller batch.
+    max_batch_seconds: how long the engine may take for a batch; the default is no limit.
     """
 
     max_batch_size: int
     max_queue_size: int = 4096
     max_queue_delay_seconds: float = 0.0
+    max_batch_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         has_room = self.max_batch_size >= 1 and self.max_queue_size >= 1
-        if not has_room or not 0 <= self.max_queue_delay_seconds < math.inf:
+        has_time = 0 <= self.max_queue_delay_seconds < math.inf and self.max_batch_seconds > 0
+        if not has_room or not has_time:
             raise ValueError(f"limits that no request could pass: {self}")
 
 
-class Timer(Protocol):
-    """What `Clock.call_at` gives back."""
-
-    def cancel(self) -> None:
-        """Forget the call; harmless after it has happened."""
-        ...
-
-
-class Clock(Protocol):
-    """Monotonic time, in seconds."""
-
-    def now(self) -> float:
-        """The scale of `submit`'s deadlines."""
-        ...
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call back once, on the event loop, when `now` has reached `when`."""
-        ...
-
-
-class MonotonicClock:
-    """The event loop's own time, `loop.time()`."""
-
-    now = staticmethod(time.monotonic)
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """See Clock.call_at."""
-        return asyncio.get_running_loop().call_at(when, callback)
-
-
 class BatchObserver:
-    """Hears what happens, for metrics; this one does nothing. Its methods must not raise."""
+    """Hears what happens; this one does nothing. Its methods must not raise.
+
+    A batch that has started is finished, failed or overdue: one of them, and once. None of them comes
+    for a batch whose worker was cancelled.
+    """
 
     def batch_started(self, examples: int, reason: FlushReason, queued_examples: int) -> None:
         """A batch goes to the engine, and `queued_examples` still wait."""
@@ -106,6 +84,18 @@ class BatchObserver:
 
     def batch_failed(self, examples: int, error: Exception) -> None:
         """The batch has no answer; each of its callers gets `error`."""
+
+    def batch_overdue(self, examples: int) -> None:
+        """The engine has had `max_batch_seconds`: the batch's callers, and all who waited, are answered.
+
+        The version takes nothing until `batch_recovered`, and holds one compute slot for as long.
+        """
+
+    def batch_recovered(self, compute_seconds: float, error: Exception | None) -> None:
+        """The engine's call for an overdue batch has ended after all: the version may serve again.
+
+        error: how it ended, None for results; nobody waits for either. It may come after `abort`.
+        """
 
     def dropped(self, cause: DropCause, examples: int) -> None:
         """Admitted examples left the queue before they reached a batch."""
@@ -167,6 +157,7 @@ class WaitingRequests(Generic[P, R]):
         self.examples = 0
         self.pace = Pace()
         self.is_closed = False
+        self.is_overdue = False
         self._limits = limits
         self._clock = clock
         self._observer = observer
@@ -181,7 +172,10 @@ class WaitingRequests(Generic[P, R]):
         return next(iter(self._requests), None)
 
     def admit(self, parts: Sequence[Part[P]], deadline: float) -> Request[P, R]:
-        """Let a request wait. Raises ShuttingDown, DeadlineExceeded, Overloaded, ValueError."""
+        """Let a request wait.
+
+        Raises ShuttingDown, EngineUnavailable, DeadlineExceeded, Overloaded, ValueError.
+        """
         examples = self._count_examples(parts)
         now = self._clock.now()
         self._refuse_hopeless(examples, deadline, now)
@@ -221,11 +215,19 @@ class WaitingRequests(Generic[P, R]):
     def abort(self, error: SeqserveError) -> None:
         """Answer everybody with `error` and let nobody in any more."""
         self.is_closed = True
-        while request := self.oldest:
-            request.fail(error)
-            self.drop(request, "aborted")
+        self._dismiss(error, "aborted")
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
+
+    def turn_away(self) -> None:
+        """A batch is overdue: everybody gets EngineUnavailable, and who comes while `is_overdue` stands."""
+        self.is_overdue = True
+        self._dismiss(EngineUnavailable(OVERDUE), "overdue")
+
+    def _dismiss(self, error: SeqserveError, cause: DropCause) -> None:
+        while request := self.oldest:
+            request.fail(error)
+            self.drop(request, cause)
 
     def _count_examples(self, parts: Sequence[Part[P]]) -> int:
         largest = self._limits.max_batch_size
@@ -242,6 +244,9 @@ class WaitingRequests(Generic[P, R]):
         if self.is_closed:
             self._observer.refused("closing", examples)
             raise ShuttingDown("this model takes no new requests")
+        if self.is_overdue:
+            self._observer.refused("overdue", examples)
+            raise EngineUnavailable(OVERDUE)
         if deadline <= now:
             self._observer.refused("expired", examples)
             raise DeadlineExceeded("the deadline had passed before the request could wait for a batch")

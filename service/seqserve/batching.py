@@ -6,6 +6,13 @@ An idle engine starts at once; while it is busy the next batch gathers, so calle
 as far as the load asks for it. A caller that leaves, or whose deadline passes, is dropped while it
 waits (see admission.py) and never once its part is sealed into a batch. No task is made for a
 request: one worker runs the batches, and answers each caller's future.
+
+A batch that takes longer than `max_batch_seconds` is overdue. Its callers get DeadlineExceeded, all
+who wait and all who come get EngineUnavailable, and the observer is told. The engine's call is not
+cancelled: a thread cannot be, and a remote worker would go on computing unseen. It keeps its compute
+slot until it ends, well or badly; then the observer is told and requests are taken again. A version
+has one batch in flight, so one that hangs costs the others one slot and no more. Where that was the
+last one, no model runs until a call ends: whoever hears the observers can count, and has to say so.
 """
 
 from __future__ import annotations
@@ -13,63 +20,42 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Generic
 
 from seqserve.admission import (
     BatchLimits,
     BatchObserver,
-    Clock,
     DropCause,
     FlushReason,
-    MonotonicClock,
     Outcome,
     P,
     Part,
     R,
     RefusalCause,
-    Request,
-    Timer,
     WaitingRequests,
 )
-from seqserve.errors import EngineContractError, EngineUnavailable, SeqserveError, ShuttingDown
+from seqserve.batch import Batch
+from seqserve.clock import Clock, MonotonicClock, Timer
+from seqserve.errors import (
+    DeadlineExceeded,
+    EngineUnavailable,
+    SeqserveError,
+    ShuttingDown,
+)
 
 __all__ = [
-    "BatchLimits", "BatchObserver", "Batcher", "Clock", "DropCause", "FlushReason", "MonotonicClock",
-    "Outcome", "Part", "RefusalCause", "Timer",
+    "BatchLimits", "BatchObserver", "Batcher", "DropCause", "FlushReason", "Outcome", "Part", "RefusalCause",
 ]  # fmt: skip
-
-
-@dataclass(slots=True, eq=False)
-class _Batch(Generic[P, R]):
-    """What one run takes: payloads, and for each the request that it belongs to."""
-
-    payloads: list[P] = field(default_factory=list)
-    requests: list[Request[P, R]] = field(default_factory=list)
-    examples: int = 0
-    sealed: float = 0.0
-
-    def add(self, request: Request[P, R], part: Part[P]) -> None:
-        self.payloads.append(part.payload)
-        self.requests.append(request)
-        self.examples += part.examples
-
-    def check_count(self, results: Sequence[R]) -> None:
-        if len(results) != len(self.payloads):
-            raise EngineContractError(f"{len(results)} results for {len(self.payloads)} payloads")
-
-    def answer(self, results: Sequence[R], compute_seconds: float) -> None:
-        for request, result in zip(self.requests, results, strict=True):
-            queue_seconds = self.sealed - request.arrived
-            request.append(Outcome(result, queue_seconds, compute_seconds, self.examples))
 
 
 class Batcher(Generic[P, R]):
     """Gathers parts into batches and runs them one at a time. `aclose` it before it is let go.
 
     run: takes the payloads of a batch and answers as many results, in the same order. Whatever it
-    raises goes to every caller of that batch; nothing is tried twice.
+    raises goes to every caller of that batch; nothing is tried twice. It ends no sooner than what it
+    has set going, since its slot goes to the next model then.
     slots: how many batches all models together may run; asyncio's semaphore is first come, first served.
+    Each batcher waits there once, so while it waits every other one starts at most one batch.
     """
 
     def __init__(
@@ -87,10 +73,21 @@ class Batcher(Generic[P, R]):
         self._clock = clock or MonotonicClock()
         self._observer = observer or BatchObserver()
         self._waiting: WaitingRequests[P, R] = WaitingRequests(limits, self._clock, self._observer)
-        self._in_flight: _Batch[P, R] | None = None
+        self._in_flight: Batch[P, R] | None = None
         self._is_due = asyncio.Event()
         self._delay_timer: Timer | None = None
+        self._overdue_timer: Timer | None = None
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def max_batch_size(self) -> int:
+        """Examples that one batch may hold, and so the largest part."""
+        return self._limits.max_batch_size
+
+    @property
+    def max_queue_delay_seconds(self) -> float:
+        """How long an idle engine waits for a fuller batch."""
+        return self._limits.max_queue_delay_seconds
 
     @property
     def queued_examples(self) -> int:
@@ -101,14 +98,14 @@ class Batcher(Generic[P, R]):
         """One outcome for each part, in order; the parts may travel in different batches.
 
         deadline: in the clock's seconds; None waits for as long as it takes.
-        Raises ShuttingDown, Overloaded, DeadlineExceeded, whatever `run` raised for one of the batches,
-        EngineContractError where it answered a wrong number of results, and ValueError for parts that
-        no batch could take.
+        Raises ShuttingDown, Overloaded, DeadlineExceeded, EngineUnavailable where a batch is overdue,
+        whatever `run` raised for one of the batches, EngineContractError where it answered a wrong
+        number of results, and ValueError for parts that no batch could take.
         """
         request = self._waiting.admit(parts, math.inf if deadline is None else deadline)
         self._start_worker()
         if not self._is_due.is_set():
-            self._plan()
+            self._plan(request.deadline)
         try:
             return await request.answer
         except asyncio.CancelledError:
@@ -118,7 +115,8 @@ class Batcher(Generic[P, R]):
     async def aclose(self) -> None:
         """Finish what is queued; new submissions raise ShuttingDown. It may be called again.
 
-        Where it is cancelled, everybody who still waits is answered with ShuttingDown at once.
+        It waits for the engine's call in flight, also for an overdue one: nothing of the version runs
+        after it. Where it is cancelled, everybody who still waits gets ShuttingDown at once.
         """
         self._waiting.is_closed = True
         self._plan()
@@ -130,13 +128,18 @@ class Batcher(Generic[P, R]):
             raise
 
     def abort(self, error: SeqserveError) -> None:
-        """Answer everybody with `error` now, give up the batch in flight, and take nothing new."""
-        for request in self._in_flight.requests if self._in_flight else ():
-            request.fail(error)
+        """Answer everybody with `error` now, and take nothing new.
+
+        The engine's call in flight is left to end by itself, and keeps its slot until then.
+        """
+        batch = self._in_flight
+        if batch is not None:
+            batch.fail(error)
         self._waiting.abort(error)
-        if self._delay_timer is not None:
-            self._delay_timer.cancel()
-        if self._worker is not None:
+        for timer in (self._delay_timer, self._overdue_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._worker is not None and batch is None:
             self._worker.cancel()
 
     def _start_worker(self) -> None:
@@ -148,20 +151,29 @@ class Batcher(Generic[P, R]):
     def _on_worker_done(self, _worker: asyncio.Task[None]) -> None:
         self.abort(ShuttingDown("the model was stopped before this request was answered"))
 
-    def _plan(self) -> None:
-        """Let the worker go on: now, or when the oldest request has waited long enough."""
+    def _plan(self, deadline: float = math.inf) -> None:
+        """Let the worker go on: now, or when the oldest request has waited long enough.
+
+        deadline: a newcomer's, who may have no time for the delay.
+        """
         oldest, delay = self._waiting.oldest, self._limits.max_queue_delay_seconds
-        is_full = self._waiting.examples >= self._limits.max_batch_size
         if self._waiting.is_closed:
             self._is_due.set()
         elif oldest is None:
             self._is_due.clear()
-        elif is_full or oldest.arrived + delay <= self._clock.now():
+        elif not delay or self._is_pressing(oldest.arrived + delay, deadline):
             self._is_due.set()
         else:
             self._is_due.clear()
             if self._delay_timer is None:
                 self._delay_timer = self._clock.call_at(oldest.arrived + delay, self._on_delay_over)
+
+    def _is_pressing(self, due: float, deadline: float) -> bool:
+        """Whether the batch is full or due, or would come too late for that deadline if it waited."""
+        examples = self._waiting.examples
+        if examples >= self._limits.max_batch_size or due <= self._clock.now():
+            return True
+        return deadline <= due + self._waiting.pace.estimate_seconds(examples)
 
     def _on_delay_over(self) -> None:
         self._delay_timer = None
@@ -172,20 +184,20 @@ class Batcher(Generic[P, R]):
             await self._is_due.wait()
             if self._waiting.oldest:
                 await self._run_next()
+            if _is_being_cancelled():
+                return  # `run` kept the cancellation to itself
             self._plan()
 
     async def _run_next(self) -> None:
         """Wait for a slot, seal a batch, run it. Raises only the cancellation of the worker."""
         asked = self._clock.now()
         await self._slots.acquire()
-        batch = self._in_flight = _Batch()
+        batch = self._in_flight = Batch()
         try:
             reason = self._seal(batch)
             if batch.requests:
                 self._observer.batch_started(batch.examples, reason, self._waiting.examples)
-                await self._compute(batch)
-                # The wait for a slot counts: where models share, it is part of this one's pace.
-                self._waiting.pace.measure(self._clock.now() - asked, batch.examples)
+                await self._compute(batch, asked)
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise  # the batch stays in flight, and _on_worker_done answers it
@@ -196,7 +208,7 @@ class Batcher(Generic[P, R]):
             self._slots.release()
         self._in_flight = None
 
-    def _seal(self, batch: _Batch[P, R]) -> FlushReason:
+    def _seal(self, batch: Batch[P, R]) -> FlushReason:
         """Move waiting parts into the batch, oldest first; from here on nobody is dropped from it."""
         largest, batch.sealed = self._limits.max_batch_size, self._clock.now()
         while taken := self._waiting.take_part(largest - batch.examples, batch.sealed):
@@ -207,18 +219,55 @@ class Batcher(Generic[P, R]):
             return "drain"
         return "delay" if self._limits.max_queue_delay_seconds else "idle"
 
-    async def _compute(self, batch: _Batch[P, R]) -> None:
+    async def _compute(self, batch: Batch[P, R], asked: float) -> None:
         """Run a sealed batch and answer its callers. Raises EngineContractError or what `run` raises."""
+        self._watch(batch)
         results = await self._run(batch.payloads)
+        if batch.is_overdue:
+            self._recover(batch, None)
+            return
         batch.check_count(results)
-        compute_seconds = self._clock.now() - batch.sealed
-        self._observer.batch_finished(batch.examples, compute_seconds)
-        batch.answer(results, compute_seconds)
+        now = self._clock.now()
+        self._observer.batch_finished(batch.examples, now - batch.sealed)
+        batch.answer(results, now - batch.sealed)
+        # The wait for a slot counts: where models share, it is part of this one's pace.
+        self._waiting.pace.measure(now - asked, batch.examples)
 
-    def _fail(self, batch: _Batch[P, R], error: Exception) -> None:
+    def _watch(self, batch: Batch[P, R]) -> None:
+        """See to it that the batch is looked at in time. A timer of an earlier batch does: it is not late."""
+        when = batch.sealed + self._limits.max_batch_seconds
+        if self._overdue_timer is None and when < math.inf:
+            self._overdue_timer = self._clock.call_at(when, self._look_after_batch)
+
+    def _look_after_batch(self) -> None:
+        self._overdue_timer, batch = None, self._in_flight
+        if batch is None:
+            return
+        if self._clock.now() < batch.sealed + self._limits.max_batch_seconds:
+            self._watch(batch)
+        else:
+            self._give_up(batch)
+
+    def _give_up(self, batch: Batch[P, R]) -> None:
+        """The engine does not answer in time: so does the batcher, to everybody it knows."""
+        batch.is_overdue = True
+        seconds = self._limits.max_batch_seconds
+        batch.fail(DeadlineExceeded(f"the engine computed the batch for more than {seconds:g} s"))
+        self._waiting.turn_away()
+        self._observer.batch_overdue(batch.examples)
+
+    def _recover(self, batch: Batch[P, R], error: Exception | None) -> None:
+        """The call of an overdue batch has ended; its callers were answered long ago."""
+        self._waiting.is_overdue = False
+        self._observer.batch_recovered(self._clock.now() - batch.sealed, error)
+
+    def _fail(self, batch: Batch[P, R], error: Exception) -> None:
+        if batch.is_overdue:
+            self._recover(batch, error)
+            return
         self._observer.batch_failed(batch.examples, error)
+        batch.fail(error)
         for request in batch.requests:
-            request.fail(error)
             self._waiting.drop(request, "failed")  # what still waits has lost its request
 
 

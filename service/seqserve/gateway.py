@@ -10,11 +10,9 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from seqserve.batching import Batcher
-from seqserve.control import AdminControl
 from seqserve.engine_setup import EngineHooks, compute_slots
 from seqserve.engines.base import Engine, LoadedModel
 from seqserve.errors import EngineUnavailable, StoreMissing
-from seqserve.gpu_metrics import GpuMetrics
 from seqserve.grpc_api import oip, predictions
 from seqserve.grpc_api.boundary import Boundary
 from seqserve.grpc_api.health import Health
@@ -23,24 +21,26 @@ from seqserve.grpc_api.oip_repository import AdminService
 from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
 from seqserve.http_api.listener import HttpListener
-from seqserve.loading import Loading
 from seqserve.logs import set_log_level
-from seqserve.loop_lag import LoopLag
 from seqserve.message_size import message_limit_bytes
-from seqserve.metrics import Metrics
+from seqserve.metrics.counts import Metrics
+from seqserve.metrics.gpu import GpuMetrics
+from seqserve.metrics.loop_lag import LoopLag
+from seqserve.metrics.repository import RepositoryCollector
 from seqserve.observers import Observers, VersionObserver
-from seqserve.policy import VersionPolicy
 from seqserve.ports import PortName, Ports, make_ports
 from seqserve.predictor import Predictor, batch_runner
-from seqserve.repository import Repository
-from seqserve.repository_metrics import RepositoryCollector
-from seqserve.routing import Routing
+from seqserve.repository.control import AdminControl
+from seqserve.repository.loading import Loading
+from seqserve.repository.policy import VersionPolicy
+from seqserve.repository.routing import Routing
+from seqserve.repository.sync import StoreSync
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, RowBatcher
 from seqserve.settings import Settings
 from seqserve.signature import Signature
 from seqserve.statistics import Statistics
-from seqserve.store_sync import StoreSync
 from seqserve.tracing import NoTracing, Tracing
-from seqserve.versions import ModelState, RowBatcher
 from seqserve.watching import changes
 
 log = structlog.get_logger()

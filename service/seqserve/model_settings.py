@@ -11,8 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from seqserve.policy import VersionPolicy
-from seqserve.routing import Routing
+from seqserve.repository.policy import VersionPolicy
+from seqserve.repository.routing import Routing
 
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
 from seqserve.errors import InvalidRequest
+from seqserve.repository.versions import ModelState
 from seqserve.signature import Signature, TensorSpec
-from seqserve.versions import ModelState
 
 TIMEOUT = "timeout"
 """Triton's parameter: microseconds."""

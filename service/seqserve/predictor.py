@@ -14,13 +14,13 @@ from seqserve import images, tensors
 from seqserve.batching import Outcome, Part
 from seqserve.engines.base import FloatArray, LoadedModel
 from seqserve.errors import DeadlineExceeded, EngineContractError, InvalidRequest
-from seqserve.metrics import Metrics
+from seqserve.metrics.counts import Metrics
 from seqserve.observers import Phases, VersionObserver
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ReadyVersion
 from seqserve.signature import Signature
 from seqserve.status import status_of
 from seqserve.tensors import RawTensor
-from seqserve.versions import ReadyVersion
 
 PROBABILITY_SUM_TOLERANCE = 1e-3
 DEADLINE_SLACK_SECONDS = 0.02  # gRPC's timers and ours start at different moments

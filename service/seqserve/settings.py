@@ -24,7 +24,7 @@ from pydantic_settings import (
 from seqserve.batching import BatchLimits
 from seqserve.errors import SettingsInvalid
 from seqserve.model_settings import ModelSettings, PolicyText
-from seqserve.policy import VersionPolicy
+from seqserve.repository.policy import VersionPolicy
 from seqserve.signature import NAME_PATTERN, Signature
 
 ENV_PREFIX = "SEQSERVE_"

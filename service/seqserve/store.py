@@ -13,7 +13,7 @@ from pathlib import Path
 from seqserve.archive import read_archive, scan_store
 from seqserve.errors import ArchiveInvalid
 from seqserve.lease import SERVED, claim, is_held
-from seqserve.routing import Routing
+from seqserve.repository.routing import Routing
 from seqserve.signature import Signature
 
 # What may lie beside an archive, by what follows `<name>-<version>`. The archive itself is not among them.

@@ -15,7 +15,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from seqserve.gateway import Gateway
-from seqserve.metric_table import GPU, rows
+from seqserve.metrics.table import GPU, rows
 from seqserve.model_settings import ModelSettings
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
 from support.archives import make_archive

@@ -14,8 +14,8 @@ import pytest
 from seqserve.archive import scan_store
 from seqserve.gateway import Gateway
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from seqserve.repository.versions import ModelState, ModelVersion
 from seqserve.settings import Settings
-from seqserve.versions import ModelState, ModelVersion
 from support.archives import make_archive
 from support.engines import FakeEngine, expected_answers
 from support.gateway import settings_for_tests

@@ -12,7 +12,7 @@ import pytest
 
 from seqserve.gateway import Gateway
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
-from seqserve.routing import Routing
+from seqserve.repository.routing import Routing
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway

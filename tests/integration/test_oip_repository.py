@@ -14,14 +14,14 @@ from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady, Seqser
 from seqserve.grpc_api.boundary import Boundary
 from seqserve.grpc_api.oip import InferenceService
 from seqserve.grpc_api.oip_repository import AdminService
-from seqserve.metrics import Metrics
+from seqserve.metrics.counts import Metrics
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
 from seqserve.predictor import Predictor
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 from seqserve.statistics import Statistics
 from seqserve.tracing import NoTracing
-from seqserve.versions import ModelState, ModelVersion
 from support.oip import details_of, infer_request, inference_stub, words_of
 
 

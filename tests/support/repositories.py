@@ -8,14 +8,14 @@ from pathlib import Path
 
 from seqserve.batching import Batcher, BatchLimits
 from seqserve.engines.base import Engine, LoadedModel
-from seqserve.loading import Loading, LoadObserver
 from seqserve.observers import VersionObserver
-from seqserve.policy import VersionPolicy
 from seqserve.predictor import batch_runner
-from seqserve.repository import Repository
+from seqserve.repository.loading import Loading, LoadObserver
+from seqserve.repository.policy import VersionPolicy
+from seqserve.repository.sync import StoreSync
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import RowBatcher
 from seqserve.signature import Signature
-from seqserve.store_sync import StoreSync
-from seqserve.versions import RowBatcher
 
 
 def make_batcher(signature: Signature, model: LoadedModel, observer: VersionObserver) -> RowBatcher:

@@ -16,9 +16,9 @@ from starlette.applications import Starlette
 
 from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
-from seqserve.metrics import Metrics
+from seqserve.metrics.counts import Metrics
 from seqserve.predictor import Predictor
-from seqserve.repository import ModelControl, Repository
+from seqserve.repository.table import ModelControl, Repository
 from seqserve.signature import Signature
 from seqserve.statistics import Statistics
 from seqserve.tracing import NoTracing

@@ -7,8 +7,8 @@ import pytest
 from seqserve.errors import ModelNotFound
 from seqserve.grpc_api.descriptions import STATES, describe_all, describe_one
 from seqserve.pb.v1 import prediction_pb2 as pb
-from seqserve.repository import Repository
-from seqserve.versions import ModelState
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState
 
 
 @pytest.mark.parametrize("state", ModelState)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, generate_latest
 
 from seqserve.engines.base import DeviceMemory
-from seqserve.gpu_metrics import GpuMetrics
+from seqserve.metrics.gpu import GpuMetrics
 
 
 @dataclass

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import CapturingLogger
 
-from seqserve import loading as loading_module
 from seqserve.lease import CLAIMED, REPLACED, SERVED, claim, hold, is_held
-from seqserve.repository import Repository
+from seqserve.repository import loading as loading_module
+from seqserve.repository.table import Repository
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.repositories import load_all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seqserve.loop_lag import LoopLag
+from seqserve.metrics.loop_lag import LoopLag
 from support.batching import FakeClock
 
 

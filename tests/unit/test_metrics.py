@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from seqserve import __version__
 from seqserve.errors import EngineUnavailable
-from seqserve.metric_table import KEPT_VERSIONS
-from seqserve.metrics import Metrics
+from seqserve.metrics.counts import Metrics
+from seqserve.metrics.table import KEPT_VERSIONS
 from seqserve.observers import Phases
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.repository.versions import ModelState, ModelVersion
 
 TINY = {"model": "tiny", "version": "1"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from seqserve.metric_rows import MetricRow
-from seqserve.metric_table import rows
-from seqserve.metrics_page import page
+from seqserve.metrics.page import page
+from seqserve.metrics.rows import MetricRow
+from seqserve.metrics.table import rows
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seqserve.policy import VersionPolicy
+from seqserve.repository.policy import VersionPolicy
 
 
 @pytest.mark.parametrize(

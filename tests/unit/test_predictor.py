@@ -18,10 +18,10 @@ from seqserve.errors import (
     InvalidRequest,
     ModelNotFound,
 )
-from seqserve.metrics import Metrics
+from seqserve.metrics.counts import Metrics
 from seqserve.observers import VersionObserver
 from seqserve.predictor import Content, Predictor, Request, batch_runner, check_answers
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
 from seqserve.signature import Signature
 from seqserve.tensors import RawTensor
 from support.archives import make_archive

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from structlog.testing import CapturingLogger
 
-from seqserve import loading as loading_module
 from seqserve.archive import Archive
 from seqserve.batching import Part
 from seqserve.errors import (
@@ -21,9 +20,10 @@ from seqserve.errors import (
     ShuttingDown,
     VersionNotFound,
 )
-from seqserve.repository import Repository
-from seqserve.routing import Routing
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.repository import loading as loading_module
+from seqserve.repository.routing import Routing
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 from support.archives import make_archive
 from support.engines import FakeEngine, FakeModel
 from support.repositories import load_all

@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seqserve.batching import Part
-from seqserve.repository import Repository
-from seqserve.repository_metrics import RepositoryCollector
-from seqserve.routing import Routing
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.metrics.repository import RepositoryCollector
+from seqserve.repository.routing import Routing
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 from support.archives import make_archive
 from support.batching import settle
 from support.engines import FakeEngine

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from seqserve.routing import Routing
+from seqserve.repository.routing import Routing
 from support.engines import expected_answers
 from support.pictures import picture
 from support.rest import HEADER, IMAGE, INFER, Port, answers_of, binary, infer_document

@@ -12,7 +12,7 @@ import pytest
 
 from seqserve import __version__
 from seqserve.errors import LoadInProgress, ModelNotFound, SeqserveError
-from seqserve.routing import Routing
+from seqserve.repository.routing import Routing
 from support.rest import INFER, Port, infer_document
 
 

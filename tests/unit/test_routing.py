@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.routing import Routing, choose
+from seqserve.repository.routing import Routing, choose
 
 NUMBERS = st.integers(1, 40).map(str)
 WEIGHTS = st.dictionaries(NUMBERS, st.integers(0, 100), max_size=5)

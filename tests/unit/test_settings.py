@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from seqserve.errors import SettingsInvalid
-from seqserve.policy import VersionPolicy
-from seqserve.routing import Routing
+from seqserve.repository.policy import VersionPolicy
+from seqserve.repository.routing import Routing
 from seqserve.settings import Settings, read_settings
 from seqserve.signature import Signature
 from support.contract import signature_document

@@ -10,7 +10,7 @@ import pytest
 
 from seqserve.errors import StoreMissing
 from seqserve.lease import SERVED, claim, hold
-from seqserve.routing import Routing
+from seqserve.repository.routing import Routing
 from seqserve.store import PINNED, Pruned, leftovers, prune, read_store
 from support.archives import make_archive
 

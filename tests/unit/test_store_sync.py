@@ -13,12 +13,12 @@ import pytest
 from seqserve.archive import scan_store
 from seqserve.batching import Part
 from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady, StoreMissing
-from seqserve.loading import LoadObserver
-from seqserve.policy import VersionPolicy
-from seqserve.repository import Repository
-from seqserve.routing import Routing
-from seqserve.store_sync import SETTLE_SECONDS, StoreSync
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.repository.loading import LoadObserver
+from seqserve.repository.policy import VersionPolicy
+from seqserve.repository.routing import Routing
+from seqserve.repository.sync import SETTLE_SECONDS, StoreSync
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.repositories import store_sync

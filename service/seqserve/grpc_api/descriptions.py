@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from seqserve.errors import ModelNotFound
 from seqserve.pb.v1 import prediction_pb2 as pb
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 from seqserve.signature import Signature
-from seqserve.versions import ModelState, ModelVersion
 
 STATES = {
     ModelState.LOADING: pb.MODEL_STATE_LOADING,

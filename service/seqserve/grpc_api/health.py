@@ -18,8 +18,8 @@ from grpc_health.v1 import health_pb2
 from seqserve.errors import quote_came
 from seqserve.grpc_api.boundary import Handler
 from seqserve.grpc_api.health_statuses import NOT_SERVING, SERVING, Status, Statuses, Telling
-from seqserve.repository import Repository
-from seqserve.versions import ModelVersion
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelVersion
 
 SERVICE = "grpc.health.v1.Health"
 

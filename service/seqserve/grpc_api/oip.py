@@ -19,10 +19,10 @@ from seqserve.grpc_api.oip_tensors import input_tensor, put_answer, timeout_seco
 from seqserve.oip_rules import model_config
 from seqserve.pb import inference_pb2 as pb
 from seqserve.predictor import Prediction, Predictor, Request
-from seqserve.repository import ModelControl, Repository
+from seqserve.repository.table import ModelControl, Repository
+from seqserve.repository.versions import ModelState
 from seqserve.signature import TensorSpec
 from seqserve.statistics import Statistics
-from seqserve.versions import ModelState
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 EXTENSIONS = ("classification", "model_configuration", "statistics")

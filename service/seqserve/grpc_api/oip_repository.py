@@ -10,8 +10,8 @@ from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method
 from seqserve.grpc_api.oip_server import ServerMethods
 from seqserve.oip_rules import INDEX_STATES
 from seqserve.pb import inference_pb2 as pb
-from seqserve.repository import ModelControl, Repository
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.repository.table import ModelControl, Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 EXTENSION = "model_repository"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from seqserve import __version__
 from seqserve.grpc_api.boundary import Call, Method
 from seqserve.pb import inference_pb2 as pb
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
 
 
 @dataclass(frozen=True, slots=True)

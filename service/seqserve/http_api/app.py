@@ -27,7 +27,7 @@ from seqserve.http_api.probes import Probes
 from seqserve.http_api.repository_calls import RepositoryCalls
 from seqserve.http_api.server_calls import ServerCalls
 from seqserve.predictor import Predictor
-from seqserve.repository import ModelControl
+from seqserve.repository.table import ModelControl
 from seqserve.statistics import Statistics
 from seqserve.tracing import Tracing
 

@@ -14,10 +14,10 @@ from seqserve.http_api.server_calls import json_response
 from seqserve.http_api.statistics import statistics_reply
 from seqserve.oip_rules import model_config
 from seqserve.predictor import Predictor
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ReadyVersion
 from seqserve.signature import TensorSpec
 from seqserve.statistics import Statistics
-from seqserve.versions import ModelState, ReadyVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
 
 
 @dataclass(frozen=True, slots=True)

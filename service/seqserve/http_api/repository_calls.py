@@ -16,8 +16,8 @@ from seqserve.http_api.documents import ControlRequest, Document, IndexEntry, In
 from seqserve.http_api.limits import Buffered, HttpLimits
 from seqserve.http_api.strict_json import LONG_BYTES, parse_object
 from seqserve.oip_rules import INDEX_STATES
-from seqserve.repository import ModelControl, Repository
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.repository.table import ModelControl, Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 
 EXTENSION = "model_repository"
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from seqserve import __version__
 from seqserve.http_api.boundary import Call
 from seqserve.http_api.documents import Document, ModelNames, ServerLive, ServerMetadata, ServerReady
-from seqserve.repository import Repository
+from seqserve.repository.table import Repository
 
 
 def json_response(document: Document, code: int = 200) -> Response:

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from seqserve.metric_table import (
+from seqserve.metrics.table import (
     MODEL_LABEL,
     MODEL_STATE,
     QUEUED_EXAMPLES,
     READY_VERSIONS,
     REQUESTS_IN_FLIGHT,
 )
-from seqserve.repository import Repository
-from seqserve.versions import ModelState
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState
 
 
 class RepositoryCollector(Collector):

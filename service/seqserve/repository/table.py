@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from seqserve.errors import EngineUnavailable, ModelNotFound, ModelNotReady, SeqserveError, VersionNotFound
-from seqserve.routing import Routing, version_number
-from seqserve.versions import ModelState, ModelVersion, ReadyVersion
+from seqserve.repository.routing import Routing, version_number
+from seqserve.repository.versions import ModelState, ModelVersion, ReadyVersion
 
 UNKNOWN = "unknown"
 

@@ -19,11 +19,11 @@ from prometheus_client import (
 )
 
 from seqserve import __version__
-from seqserve import metric_table as table
-from seqserve.loading import LoadObserver
-from seqserve.repository import UNKNOWN
-from seqserve.version_metrics import VersionFamilies, VersionMetrics
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.metrics import table
+from seqserve.metrics.versions import VersionFamilies, VersionMetrics
+from seqserve.repository.loading import LoadObserver
+from seqserve.repository.table import UNKNOWN
+from seqserve.repository.versions import ModelState, ModelVersion
 
 
 class Metrics(LoadObserver):

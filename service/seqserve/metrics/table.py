@@ -9,7 +9,7 @@ request and others once a batch, so a sum over such a label would mean nothing.
 
 from __future__ import annotations
 
-from seqserve.metric_rows import CounterRow, GaugeRow, HistogramRow, InfoRow, MetricRow
+from seqserve.metrics.rows import CounterRow, GaugeRow, HistogramRow, InfoRow, MetricRow
 
 VERSION = ("model", "version")
 

@@ -7,8 +7,8 @@ import asyncio
 import structlog
 
 from seqserve.observers import VersionObserver
-from seqserve.repository import Repository
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 
 log = structlog.get_logger()
 

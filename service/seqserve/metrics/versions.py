@@ -9,8 +9,8 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from seqserve import metric_table as table
 from seqserve.admission import DropCause, FlushReason, RefusalCause
+from seqserve.metrics import table
 from seqserve.observers import Phases, VersionObserver
 
 

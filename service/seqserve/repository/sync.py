@@ -16,11 +16,11 @@ from pathlib import Path
 import structlog
 
 from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady
-from seqserve.loading import Loading
-from seqserve.policy import VersionPolicy
-from seqserve.repository import Repository
-from seqserve.shelf import Shelf, Shelved, Stamp, take_stock
-from seqserve.versions import ModelState, ModelVersion
+from seqserve.repository.loading import Loading
+from seqserve.repository.policy import VersionPolicy
+from seqserve.repository.shelf import Shelf, Shelved, Stamp, take_stock
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import ModelState, ModelVersion
 
 log = structlog.get_logger()
 

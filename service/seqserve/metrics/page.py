@@ -1,16 +1,16 @@
-"""Writes docs/metrics.md: `python -m seqserve.metrics_page > docs/metrics.md`, or `make docs`."""
+"""Writes docs/metrics.md: `python -m seqserve.metrics.page > docs/metrics.md`, or `make docs`."""
 
 from __future__ import annotations
 
 import sys
 
-from seqserve.metric_rows import EXAMPLES, SECONDS, MetricRow
-from seqserve.metric_table import GPU, KEPT_VERSIONS, SECTIONS
+from seqserve.metrics.rows import EXAMPLES, SECONDS, MetricRow
+from seqserve.metrics.table import GPU, KEPT_VERSIONS, SECTIONS
 
 _HEAD = """\
 # Metrics
 
-Written by `make docs` from `service/seqserve/metric_table.py`; do not edit.
+Written by `make docs` from `service/seqserve/metrics/table.py`; do not edit.
 
 `http://HOST:8000/metrics` serves these in Prometheus' text format. They are the same whichever engine
 runs the models. Labels carry only models and versions of the repository, so callers cannot make series;

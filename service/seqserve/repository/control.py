@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 from seqserve.errors import ModelNotReady
-from seqserve.repository import ModelControl
+from seqserve.repository.table import ModelControl
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from seqserve.errors import ArchiveInvalid, SeqserveError, ShuttingDown
 from seqserve.golden import check_golden
 from seqserve.lease import Lease, hold
 from seqserve.observers import Observers, VersionObserver
-from seqserve.repository import Repository
-from seqserve.stalling import StallWatch
-from seqserve.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion
+from seqserve.repository.stalling import StallWatch
+from seqserve.repository.table import Repository
+from seqserve.repository.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from seqserve.routing import version_number
+from seqserve.repository.routing import version_number
 
 ACCEPTED = "all, latest:N or listed:1,3"
 _WRITTEN = re.compile(
