@@ -122,7 +122,8 @@ class Gateway:
 
         list_archives: the paths of the store's archives at that moment.
         """
-        self._slots = asyncio.Semaphore(compute_slots(self._settings, engine.device))
+        self.repository.compute_slots = compute_slots(self._settings, engine.device)
+        self._slots = asyncio.Semaphore(self.repository.compute_slots)
         self.metrics.describe_engine(engine.name, engine.device)
         loading = Loading(self.repository, engine, self._make_batcher, self._observer_of, self.metrics)
         self._sync = StoreSync(self.repository, loading, list_archives, self._policy_of)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from seqserve.batching import Batcher, BatchObserver, DropCause, FlushReason, Outcome, Part, RefusalCause
+from seqserve.errors import EngineUnavailable
 
 Caller = asyncio.Task[list[Outcome[str]]]
 
@@ -92,6 +93,15 @@ class FakeEngine:
         assert self.in_flight is not None, "nothing runs"
         self.in_flight.cancel()
 
+    def end(self, how: str) -> None:
+        """End the batch in flight in one of the ways above: `answer`, `fail`, `give up`."""
+        if how == "answer":
+            self.answer()
+        elif how == "fail":
+            self.fail(EngineUnavailable("away"))
+        else:
+            self.give_up()
+
 
 @dataclass
 class Notes(BatchObserver):
@@ -102,6 +112,8 @@ class Notes(BatchObserver):
     failed: list[tuple[int, Exception]] = field(default_factory=list)
     drops: list[tuple[DropCause, int]] = field(default_factory=list)
     refusals: list[tuple[RefusalCause, int]] = field(default_factory=list)
+    overdue: list[int] = field(default_factory=list)
+    recovered: list[tuple[float, Exception | None]] = field(default_factory=list)
 
     def batch_started(self, examples: int, reason: FlushReason, queued_examples: int) -> None:
         self.started.append((examples, reason, queued_examples))
@@ -112,6 +124,12 @@ class Notes(BatchObserver):
     def batch_failed(self, examples: int, error: Exception) -> None:
         self.failed.append((examples, error))
 
+    def batch_overdue(self, examples: int) -> None:
+        self.overdue.append(examples)
+
+    def batch_recovered(self, compute_seconds: float, error: Exception | None) -> None:
+        self.recovered.append((compute_seconds, error))
+
     def dropped(self, cause: DropCause, examples: int) -> None:
         self.drops.append((cause, examples))
 
@@ -119,9 +137,9 @@ class Notes(BatchObserver):
         self.refusals.append((cause, examples))
 
 
-async def settle() -> None:
+async def settle(turns: int = 20) -> None:
     """Let every task run until it waits for something that only the test can give."""
-    for _ in range(20):
+    for _ in range(turns):
         await asyncio.sleep(0)
 
 
@@ -152,7 +170,7 @@ class Bench:
 
 
 Setup = Callable[..., Bench]
-"""Makes benches: `batch`, `queue`, `delay` and `slots` as in BatchLimits and Batcher."""
+"""Makes benches: `batch`, `queue`, `delay`, `longest` and `slots` as in BatchLimits and Batcher."""
 
 
 def results(caller: Caller) -> list[str]:

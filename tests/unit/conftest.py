@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,9 +19,16 @@ async def setup() -> AsyncIterator[Setup]:
     benches: list[Bench] = []
 
     def make(
-        *, batch: int = 4, queue: int = 100, delay: float = 0.0, slots: asyncio.Semaphore | None = None
+        *,
+        batch: int = 4,
+        queue: int = 100,
+        delay: float = 0.0,
+        longest: float = math.inf,
+        slots: asyncio.Semaphore | None = None,
     ) -> Bench:
-        limits = BatchLimits(batch, max_queue_size=queue, max_queue_delay_seconds=delay)
+        limits = BatchLimits(
+            batch, max_queue_size=queue, max_queue_delay_seconds=delay, max_batch_seconds=longest
+        )
         engine, clock, notes = FakeEngine(), FakeClock(), Notes()
         shared = slots or asyncio.Semaphore(1)
         batcher = Batcher(engine.run, limits, slots=shared, clock=clock, observer=notes)

@@ -119,11 +119,20 @@ async def test_parts_that_no_batch_could_take_are_a_mistake(setup: Setup, parts:
 
 
 @pytest.mark.parametrize(
-    ("batch", "queue", "delay"), [(0, 1, 0.0), (1, 0, 0.0), (1, 1, -0.1), (1, 1, math.inf), (1, 1, math.nan)]
+    "limits",
+    [
+        {"max_batch_size": 0},
+        {"max_queue_size": 0},
+        {"max_queue_delay_seconds": -0.1},
+        {"max_queue_delay_seconds": math.inf},
+        {"max_queue_delay_seconds": math.nan},
+        {"max_batch_seconds": 0.0},
+        {"max_batch_seconds": math.nan},
+    ],
 )
-def test_limits_that_no_request_could_pass_are_a_mistake(batch: int, queue: int, delay: float) -> None:
+def test_limits_that_no_request_could_pass_are_a_mistake(limits: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="limits"):
-        BatchLimits(batch, max_queue_size=queue, max_queue_delay_seconds=delay)
+        BatchLimits(**{"max_batch_size": 1, **limits})  # type: ignore[arg-type]  # 0.1 is for the seconds alone
 
 
 async def test_a_caller_who_leaves_never_reaches_the_engine(setup: Setup) -> None:
@@ -237,6 +246,20 @@ async def test_a_deadline_that_passes_during_the_computing_still_gets_its_answer
     caller = await bench.call("a", within=1.0)
     await bench.answer(after=2.0)
     assert results(caller) == ["a!"]
+
+
+async def test_a_deadline_that_passes_during_one_part_drops_those_that_wait(setup: Setup) -> None:
+    bench = setup(batch=2)
+    late = await bench.call("a", "b", examples=2, within=1.0)
+    neighbour = await bench.call("c")
+    bench.clock.advance(1.0)
+    await settle()
+    assert isinstance(late.exception(), DeadlineExceeded)
+    await bench.answer()
+    await bench.answer()
+    assert results(neighbour) == ["c!"]
+    assert bench.engine.batches == [["a"], ["c"]]
+    assert bench.notes.drops == [("expired", 2)]
 
 
 async def test_who_leaves_because_time_ran_out_counts_as_expired(setup: Setup) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from seqserve.batching import Batcher, BatchLimits, Outcome, Part
-from seqserve.errors import EngineContractError, EngineUnavailable, ShuttingDown
+from seqserve.errors import EngineContractError, EngineUnavailable
 from support.batching import FakeClock, Setup, results, settle
 
 
@@ -115,6 +115,24 @@ async def test_who_waited_the_delay_behind_a_busy_engine_waits_no_more(setup: Se
     assert bench.engine.batches == [["a"], ["b"]]
 
 
+async def test_who_has_no_time_for_the_delay_does_not_wait_for_it(setup: Setup) -> None:
+    bench = setup(delay=0.01)
+    await bench.call("patient", within=1.0)
+    assert bench.engine.batches == []
+    hurried = await bench.call("hurried", within=0.005)
+    assert bench.engine.batches == [["patient", "hurried"]]
+    await bench.answer()
+    assert results(hurried) == ["hurried!"]
+
+
+async def test_the_delay_leaves_time_for_the_computing(setup: Setup) -> None:
+    bench = setup(delay=0.01)
+    await bench.call("measured", within=0.005)
+    await bench.answer(after=1.0)
+    await bench.call("a", within=1.1)  # 10 ms of delay and 1 s x 1.2 of computing are more
+    assert bench.engine.batches[1:] == [["a"]]
+
+
 async def test_an_engine_failure_reaches_every_caller_of_its_batch_and_nobody_else(setup: Setup) -> None:
     bench = setup(batch=2)
     await bench.call("busy")
@@ -140,6 +158,20 @@ async def test_a_failed_part_drops_the_rest_of_its_request(setup: Setup) -> None
     assert bench.batcher.queued_examples == 0
     assert bench.engine.batches == [["a"]]
     assert bench.notes.drops == [("failed", 4)]
+
+
+async def test_a_part_in_the_middle_that_fails_fails_its_request_and_no_other(setup: Setup) -> None:
+    bench = setup(batch=3)
+    caller = await bench.call("a", "b", "c", examples=2)
+    neighbour = await bench.call("d")
+    await bench.answer()
+    assert not caller.done()
+    bench.engine.fail(EngineUnavailable("away"))
+    await settle()
+    assert isinstance(caller.exception(), EngineUnavailable)
+    await bench.answer()
+    assert results(neighbour) == ["d!"]
+    assert bench.engine.batches == [["a"], ["b"], ["d"]]
 
 
 @pytest.mark.parametrize("answer", [[], ["a!", "b!", "too many"]])
@@ -179,117 +211,6 @@ async def test_an_engine_that_raises_before_it_runs_fails_its_batch_and_frees_th
             await batcher.submit([Part("a", 1)], deadline=None)
     await batcher.aclose()
     assert not slots.locked()
-
-
-async def test_models_take_turns_at_a_shared_slot(setup: Setup) -> None:
-    slots = asyncio.Semaphore(1)
-    busy, other = setup(slots=slots, batch=1), setup(slots=slots, batch=1)
-    for name in "abc":
-        await busy.call(name)
-    await other.call("x")
-    assert (busy.engine.batches, other.engine.batches) == ([["a"]], [])
-    await busy.answer()
-    assert (busy.engine.batches, other.engine.batches) == ([["a"]], [["x"]])
-    await other.answer()
-    assert busy.engine.batches == [["a"], ["b"]]
-
-
-async def test_a_batch_gathers_and_drops_until_it_has_a_slot(setup: Setup) -> None:
-    bench = setup()
-    await bench.slots.acquire()
-    leaver = await bench.call("a")
-    await bench.call("b")
-    leaver.cancel()
-    await settle()
-    bench.slots.release()
-    await settle()
-    assert bench.engine.batches == [["b"]]
-
-
-async def test_many_slots_still_mean_one_batch_in_flight(setup: Setup) -> None:
-    bench = setup(slots=asyncio.Semaphore(4), batch=1)
-    for name in "abc":
-        await bench.call(name)
-    assert bench.engine.batches == [["a"]]
-
-
-async def test_closing_finishes_what_is_queued_and_takes_nothing_new(setup: Setup) -> None:
-    bench = setup(delay=10.0)
-    callers = [await bench.call(name) for name in "ab"]
-    closing = asyncio.create_task(bench.batcher.aclose())
-    await settle()
-    assert isinstance((await bench.call("c")).exception(), ShuttingDown)
-    assert not closing.done()
-    await bench.answer()
-    await closing
-    assert [results(caller) for caller in callers] == [["a!"], ["b!"]]
-    assert bench.notes.started == [(2, "drain", 0)]
-    assert bench.notes.refusals == [("closing", 1)]
-    assert bench.clock.pending() == []
-
-
-async def test_closing_can_be_repeated_and_shared(setup: Setup) -> None:
-    bench = setup()
-    call = await bench.call("a")
-    closings = [asyncio.create_task(bench.batcher.aclose()) for _ in range(2)]
-    await settle()
-    await bench.answer()
-    await asyncio.gather(*closings)
-    await bench.batcher.aclose()
-    assert call.exception() is None
-
-
-async def test_closing_an_unused_batcher_is_immediate(setup: Setup) -> None:
-    bench = setup()
-    await bench.batcher.aclose()
-    assert isinstance((await bench.call("a")).exception(), ShuttingDown)
-
-
-async def test_a_cancelled_closing_answers_everybody(setup: Setup) -> None:
-    bench = setup(batch=1)
-    callers = [await bench.call(name, within=30.0) for name in "abc"]
-    closing = asyncio.create_task(bench.batcher.aclose())
-    await settle()
-    closing.cancel()
-    await settle()
-    assert closing.cancelled()
-    assert all(isinstance(caller.exception(), ShuttingDown) for caller in callers)
-    assert bench.notes.drops == [("aborted", 1), ("aborted", 1)]
-    assert not bench.slots.locked()
-    assert bench.clock.pending() == []
-
-
-async def test_aborting_answers_with_the_given_error(setup: Setup) -> None:
-    bench = setup(batch=1)
-    callers = [await bench.call(name) for name in "ab"]
-    error = EngineUnavailable("the GPU is gone")
-    bench.batcher.abort(error)
-    await settle()
-    assert [caller.exception() for caller in callers] == [error, error]
-    assert isinstance((await bench.call("c")).exception(), ShuttingDown)
-
-
-async def worker_of(*, started: bool) -> asyncio.Task[object]:
-    """The task that a batcher made for itself."""
-    if started:
-        await settle()
-    [worker] = [task for task in asyncio.all_tasks() if task.get_name() == "batcher"]
-    return worker
-
-
-@pytest.mark.parametrize("started", [True, False])
-async def test_a_cancelled_worker_strands_nobody(setup: Setup, *, started: bool) -> None:
-    bench = setup(batch=1)
-    callers = [
-        asyncio.create_task(bench.batcher.submit([Part(name, 1)], deadline=None)) for name in ("a", "b")
-    ]
-    bench.callers += callers
-    await asyncio.sleep(0)
-    (await worker_of(started=started)).cancel()
-    await settle()
-    assert all(isinstance(caller.exception(), ShuttingDown) for caller in callers)
-    assert bench.engine.batches == ([["a"]] if started else [])
-    assert not bench.slots.locked()
 
 
 async def test_it_runs_on_the_loops_own_clock() -> None:

@@ -15,6 +15,7 @@ import structlog
 from seqserve import __version__
 from seqserve.cli import COMMANDS
 from seqserve.cli import inspect as inspect_module
+from seqserve.cli.serve import SECTIONS
 from seqserve.settings import Settings
 from support.archives import make_archive
 from support.command import Ended, seqserve
@@ -25,6 +26,7 @@ EXAMPLES = {
     "new": "seqserve new my_model",
     "package": "seqserve package trained.pt --signature signature.json",
     "serve": "seqserve serve --with-torchserve",
+    "config": "seqserve config --config seqserve.toml",
     "predict": "seqserve predict seven.png",
     "models": "seqserve models --address 127.0.0.1:8001",
     "health": "seqserve health model/digit_mlp",
@@ -66,7 +68,7 @@ def test_help_names_every_command_and_every_exit_status() -> None:
     assert (ended.status, ended.errors) == (0, "")
     for command in COMMANDS:
         assert f"\n  {command} " in ended.output
-    for status in ("0 ", "1 ", "2 ", "130 "):
+    for status in ("0 ", "1 ", "2 ", "70 ", "130 "):
         assert f"\n    {status}" in ended.output
 
 
@@ -83,7 +85,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_the_help_of_serve_shows_every_option_with_its_default() -> None:
     words = seqserve("serve", "--help").output.split()
 
-    for name in Settings.model_fields:
+    for name in Settings.model_fields.keys() - SECTIONS:
         assert f"--{name.replace('_', '-')}" in words
     assert "8001]" in words
     assert "30.0]" in words

@@ -393,3 +393,19 @@ async def test_a_change_of_labels_is_heard(
     await repository.set_routing({"tiny": Routing(labels={"stable": "1"})})
 
     assert heard == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(("compute_slots", "is_ready"), [(0, True), (1, False), (2, True)])
+async def test_the_whole_is_not_ready_while_hanging_batches_hold_every_slot(
+    tmp_path: Path, repository: Repository, engine: FakeEngine, compute_slots: int, *, is_ready: bool
+) -> None:
+    await three_versions(tmp_path, repository, engine)
+    repository.compute_slots = compute_slots
+    [entry, *_] = repository.versions()
+
+    entry.state = ModelState.STALLED
+    await repository.put(entry)
+    assert repository.are_all_ready() is is_ready
+    entry.state = ModelState.READY
+    await repository.put(entry)
+    assert repository.are_all_ready()

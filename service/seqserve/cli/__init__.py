@@ -66,6 +66,7 @@ def group() -> None:
       0    done
       1    the answer is no: a refused request, an invalid archive, not ready, nobody answers
       2    it could not be tried: wrong usage or setting, no store, port in use, missing package
+      70   the GPU broke for this process: start it again
       130  interrupted
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
 

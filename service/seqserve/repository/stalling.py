@@ -30,6 +30,8 @@ class StallWatch(VersionObserver):
             model=self._entry.name, version=self._entry.version, examples=examples,
         )  # fmt: skip
         self._change(ModelState.READY, ModelState.STALLED, REASON)
+        if self._repository.is_stuck():
+            log.error("every compute slot is held by a batch that takes too long: no model can answer")
 
     def batch_recovered(self, compute_seconds: float, error: Exception | None) -> None:
         """Ready again: the call has ended, whatever came of it."""

@@ -53,9 +53,11 @@ class Repository:
     listeners are awaited with every change of a version's state; a version that was removed is told of
     once more after it has left the table.
     is_any_enough: one model with a READY version makes the whole ready; otherwise each must have one.
+    compute_slots: batches that the engine computes at once; 0 where that is not known.
     """
 
     is_any_enough: bool = False
+    compute_slots: int = 0
     listeners: list[Listener] = field(default_factory=list)
     is_draining: bool = False
     is_engine_lost: bool = False
@@ -113,8 +115,17 @@ class Repository:
         return True
 
     def are_all_ready(self) -> bool:
-        """Whether the gateway as a whole serves: once it did, only a drain or a lost engine ends that."""
-        return self._was_ready and not self.is_draining and not self.is_engine_lost
+        """Whether the gateway as a whole serves: once it did, only a drain or a lost engine ends that.
+
+        An engine whose slots are all held by batches that hang counts as lost while that lasts.
+        """
+        is_engine_there = not self.is_engine_lost and not self.is_stuck()
+        return self._was_ready and not self.is_draining and is_engine_there
+
+    def is_stuck(self) -> bool:
+        """Whether every compute slot is held by a batch that does not end, so that no other can begin."""
+        stalled = sum(entry.state is ModelState.STALLED for entry in self.versions())
+        return 0 < self.compute_slots <= stalled
 
     def versions(self) -> list[ModelVersion]:
         """Every version of every model, sorted by name and number."""

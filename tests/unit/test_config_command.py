@@ -1,0 +1,82 @@
+"""`seqserve config`: what would hold, where it comes from, and that it can be given back."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from seqserve.settings import read_settings
+from support.command import Ended, seqserve
+
+FILE = """
+grpc_port = 3003
+[models.digit_mlp]
+labels = { stable = 3 }
+weights = { stable = 9, 4 = 1 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without settings of whoever runs the tests."""
+    for name in [name for name in os.environ if name.upper().startswith("SEQSERVE_")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "seqserve.toml"
+    path.write_text(FILE)
+    return path
+
+
+def config(*arguments: str) -> Ended:
+    ended = seqserve("config", *arguments)
+    assert ended.status == 0, ended.errors
+    return ended
+
+
+def test_every_value_says_where_it_comes_from(file: Path, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SEQSERVE_HTTP_PORT", "3004")
+    lines = config("--config", str(file), "--host", "0.0.0.0").output.splitlines()
+
+    assert "grpc_port = 3003  # seqserve.toml" in lines
+    assert "http_port = 3004  # environment" in lines
+    assert 'host = "0.0.0.0"  # flag' in lines
+    assert "drain_pause_seconds = 1.0  # default" in lines
+    assert "# health_port is not set  # default" in lines
+
+
+def test_what_it_shows_has_the_same_effect_when_it_is_given_back(file: Path, tmp_path: Path) -> None:
+    shown = tmp_path / "shown.toml"
+    shown.write_text(config("--config", str(file), "--admin-port", "0", "--allow-tf32").output)
+
+    assert tomllib.loads(shown.read_text())["models"]["digit_mlp"]["labels"] == {"stable": "3"}
+    flags = {"admin_port": "0", "allow_tf32": True}
+    assert read_settings({}, shown).model_dump() == read_settings(flags, file).model_dump()
+
+
+def test_credentials_are_masked() -> None:
+    shown = config("--otlp-endpoint", "http://somebody:secret@collector:4317").output
+
+    assert "secret" not in shown
+    assert 'otlp_endpoint = "http://***@collector:4317"' in shown
+
+
+def test_a_misspelt_variable_is_told(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SEQSERVE_GRPC_PROT", "1")
+
+    assert "SEQSERVE_GRPC_PROT is in the environment, and no setting has that name" in config().errors
+
+
+def test_all_faults_are_told_at_once_and_nothing_is_shown(file: Path) -> None:
+    file.write_text("grpc_port = 70000\nwatch = 'often'\n[models.a]\nversion_policy = 'some'\n")
+    ended = seqserve("config", "--config", str(file))
+
+    assert (ended.status, ended.output) == (2, "")
+    for field in ("grpc_port", "watch", "models.a.version_policy"):
+        assert field in ended.errors
