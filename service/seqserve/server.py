@@ -104,7 +104,10 @@ async def _following(
 
 async def _follow_config(watch: ConfigWatch, settings: Settings) -> None:
     async for _ in changes(watch.path.absolute().parent, settings.watch, settings.watch_interval_seconds):
-        await watch.look()
+        try:
+            await watch.look()
+        except Exception:
+            log.exception("the configuration could not be followed", config=str(watch.path))
 
 
 def _tracing(settings: Settings) -> Tracing | None:

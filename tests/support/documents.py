@@ -84,7 +84,11 @@ def run_block(block: Block, folder: Path) -> str:
 
 def at(gateway: Served, block: Block) -> Block:
     """The same block with the ports of this gateway."""
-    addresses = {"127.0.0.1:8001": gateway.grpc, "http://127.0.0.1:8000": gateway.http}
+    addresses = {
+        "127.0.0.1:8001": gateway.grpc,
+        "127.0.0.1:9101": gateway.grpc,  # the port for administrators, in the documents
+        "http://127.0.0.1:8000": gateway.http,
+    }
     if "http://127.0.0.1:8080" in block.text:
         addresses["http://127.0.0.1:8080"] = gateway.torchserve
     text = block.text
