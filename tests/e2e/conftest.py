@@ -22,6 +22,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two versions of a small model. Tests leave them as they are."""
+    folder = tmp_path_factory.mktemp("lines") / "model-store"
+    for _ in range(2):
+        built = run("build", "line", "--epochs", "1", "--output", folder)
+        assert built.returncode == 0, built.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Served]:
     """Serves the store with the embedded engine, for tests that do it no harm."""
     with serving(tmp_path_factory.mktemp("gateway"), store) as running:

@@ -11,23 +11,12 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pytest
 
 from seqserve.client import Client
-from support.served import Served, run, serving
+from support.served import Served, serving
 
 LIMIT_SECONDS = 60
 VALUES = np.linspace(-1, 1, 5, dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two versions of a small model. Tests leave them as they are."""
-    folder = tmp_path_factory.mktemp("built") / "model-store"
-    for _ in range(2):
-        done = run("build", "line", "--epochs", "1", "--output", folder)
-        assert done.returncode == 0, done.stderr
-    return folder
 
 
 def copy(built: Path, version: str, store: Path, *, as_version: str = "") -> None:
@@ -63,14 +52,14 @@ def calling(gateway: Served) -> Iterator[list[str]]:
         caller.join()
 
 
-def test_versions_labels_and_the_log_level_change_while_it_serves(tmp_path: Path, built: Path) -> None:
+def test_versions_labels_and_the_log_level_change_while_it_serves(tmp_path: Path, two_lines: Path) -> None:
     store, config = tmp_path / "model-store", tmp_path / "seqserve.toml"
     store.mkdir()
-    copy(built, "1", store)
+    copy(two_lines, "1", store)
     config.write_text("watch_interval_seconds = 0.2\n[models.line]\nlabels = { stable = 1 }\n")
     with serving(tmp_path, store, f"--config={config}") as gateway, calling(gateway) as met:
         until(lambda: met, gateway)
-        copy(built, "2", store)
+        copy(two_lines, "2", store)
         until(lambda: gateway.events()["model ready"]["version"] == "2", gateway)
         with Client(gateway.grpc) as client:
             assert client.predict(VALUES, model="line", version="2").version == "2"
@@ -80,7 +69,7 @@ def test_versions_labels_and_the_log_level_change_while_it_serves(tmp_path: Path
         until(lambda: met[-1] == "2", gateway)
         assert sorted(met) == met  # all of 1 before all of 2
 
-        copy(built, "2", store, as_version="3")  # version 2 inside, by another name
+        copy(two_lines, "2", store, as_version="3")  # version 2 inside, by another name
         until(lambda: "model refused" in gateway.events(), gateway)
         assert "its name is line-2.mar" in gateway.events()["model refused"]["reason"]
         config.write_text("log_level = 5\n")

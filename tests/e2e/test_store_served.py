@@ -11,20 +11,10 @@ import pytest
 from support.served import run, serving
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two versions of a small model. Tests leave them as they are."""
-    folder = tmp_path_factory.mktemp("built") / "model-store"
-    for _ in range(2):
-        done = run("build", "line", "--epochs", "1", "--output", folder)
-        assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.fixture
-def store(tmp_path: Path, built: Path) -> Path:
+def store(tmp_path: Path, two_lines: Path) -> Path:
     """A copy of them, to be pruned."""
-    return shutil.copytree(built, tmp_path / "model-store")
+    return shutil.copytree(two_lines, tmp_path / "model-store")
 
 
 def prune(store: Path) -> str:

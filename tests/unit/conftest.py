@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,14 @@ import pytest
 from seqserve.batching import Batcher, BatchLimits
 from seqserve.errors import ShuttingDown
 from support.batching import Bench, FakeClock, FakeEngine, Notes, Setup, settle
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without settings of whoever runs the tests."""
+    for name in [name for name in os.environ if name.upper().startswith("SEQSERVE_")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,11 +42,12 @@ finally:
 """
 
 
+pytestmark = pytest.mark.usefixtures("environment")
+
+
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No settings of whoever runs the tests; `serve` sets up logs for a program, not for other tests."""
-    for name in [name for name in os.environ if name.upper().startswith("SEQSERVE_")]:
-        monkeypatch.delenv(name)
+def logs() -> Iterator[None]:
+    """`serve` sets them up for a program, not for other tests."""
     yield
     structlog.reset_defaults()
 

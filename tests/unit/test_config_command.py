@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 
@@ -19,12 +18,7 @@ weights = { stable = 9, 4 = 1 }
 """
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment without settings of whoever runs the tests."""
-    for name in [name for name in os.environ if name.upper().startswith("SEQSERVE_")]:
-        monkeypatch.delenv(name)
-    return monkeypatch
+pytestmark = pytest.mark.usefixtures("environment")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,7 @@ CHECKED = ("otlp_endpoint", "version_policy")
 """Text, but not any text."""
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment without settings of whoever runs the tests."""
-    for name in [name for name in os.environ if name.upper().startswith("SEQSERVE_")]:
-        monkeypatch.delenv(name)
-    return monkeypatch
+pytestmark = pytest.mark.usefixtures("environment")
 
 
 @pytest.fixture
