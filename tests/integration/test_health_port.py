@@ -62,6 +62,15 @@ async def test_both_kinds_of_clients_get_the_answers_of_the_main_port(
         assert await asyncio.to_thread(check_once, address, name) == SERVING
 
 
+async def test_either_port_lists_every_name(gateway: Gateway, probe: grpc.aio.Channel) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as main:
+        for channel in (main, probe):
+            listed = await HealthStub(channel).List(health_pb2.HealthListRequest())
+            statuses = {name: found.status for name, found in listed.statuses.items()}
+            assert statuses.keys() >= set(NAMES)
+            assert set(statuses.values()) == {SERVING}
+
+
 async def test_without_the_setting_there_is_no_such_port(tmp_path: Path, engine: FakeEngine) -> None:
     async with running_gateway([make_archive(tmp_path)], engine) as gateway:
         assert "health" not in gateway.ports

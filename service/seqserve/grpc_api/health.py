@@ -25,7 +25,7 @@ SERVICE = "grpc.health.v1.Health"
 
 
 class HealthService:
-    """Check and Watch for grpc.aio; they take bytes, so that malformed protobuf is refused in our words."""
+    """Check, List and Watch for grpc.aio; they take bytes, so that malformed protobuf is refused in our words."""
 
     def __init__(self, statuses: Statuses) -> None:
         self._statuses = statuses
@@ -36,6 +36,7 @@ class HealthService:
             SERVICE,
             {
                 "Check": grpc.unary_unary_rpc_method_handler(self.check),
+                "List": grpc.unary_unary_rpc_method_handler(self.list_all),
                 "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
             },
         )
@@ -48,6 +49,10 @@ class HealthService:
             return reply(status)
         await context.abort(grpc.StatusCode.NOT_FOUND, unknown_words(name))
         raise AssertionError("abort raises")  # pragma: no cover
+
+    async def list_all(self, _: bytes, __: Any) -> bytes:
+        """Every name with its status now; the request is empty."""
+        return reply_to_list(self._statuses)
 
     async def watch(self, body: bytes, context: Any) -> None:
         """The status now and after each change, until the caller leaves or a drain ends it."""
@@ -127,6 +132,13 @@ def parse_name(body: bytes) -> str:
 def reply(status: Status) -> bytes:
     """A HealthCheckResponse."""
     message: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return message
+
+
+def reply_to_list(statuses: Statuses) -> bytes:
+    """A HealthListResponse."""
+    found = {name: health_pb2.HealthCheckResponse(status=status) for name, status in statuses.all().items()}
+    message: bytes = health_pb2.HealthListResponse(statuses=found).SerializeToString()
     return message
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from seqserve.grpc_api.health import SERVICE, malformed_words, parse_name, reply, unknown_words
+from seqserve.grpc_api.health import SERVICE, malformed_words, parse_name, reply, reply_to_list, unknown_words
 from seqserve.grpc_api.health_statuses import Statuses, Telling
 from seqserve.grpc_api.limits import GrpcLimits
 from seqserve.grpc_api.listener import listen
@@ -43,6 +43,7 @@ class HealthPort:
         self._server = grpc.server(self._threads, options=limits.options())
         handlers = {
             "Check": grpc.unary_unary_rpc_method_handler(self._check),
+            "List": grpc.unary_unary_rpc_method_handler(lambda _, __: reply_to_list(statuses)),
             "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))

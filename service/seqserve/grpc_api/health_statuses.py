@@ -40,6 +40,11 @@ class Statuses:
         """The status now; None of a name that nobody has published."""
         return self._by_name.get(name)
 
+    def all(self) -> dict[str, Status]:
+        """Every name with its status now."""
+        with self._lock:
+            return dict(self._by_name)
+
     def publish(self, name: str, status: Status) -> None:
         """Set a status; after a drain has begun nothing changes any more."""
         with self._lock:
