@@ -25,7 +25,7 @@ SERVICE = "grpc.health.v1.Health"
 
 
 class HealthService:
-    """Check, List and Watch for grpc.aio; they take bytes, so that malformed protobuf is refused in our words."""
+    """Check, List and Watch for grpc.aio; bytes in, so that malformed protobuf is refused in our words."""
 
     def __init__(self, statuses: Statuses) -> None:
         self._statuses = statuses
