@@ -186,6 +186,10 @@ class WaitingRequests(Generic[P, R]):
         self._sweep_no_later_than(deadline, now)
         return request
 
+    def check(self, examples: int, deadline: float) -> None:
+        """Raise what `admit` would raise for so many examples now."""
+        self._refuse_hopeless(examples, deadline, self._clock.now())
+
     def take_part(self, room: int, now: float) -> tuple[Request[P, R], Part[P]] | None:
         """Take out the next part if `room` examples hold it; who left or is late is dropped on the way."""
         while request := self.oldest:

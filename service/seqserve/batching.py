@@ -90,9 +90,18 @@ class Batcher(Generic[P, R]):
         return self._limits.max_queue_delay_seconds
 
     @property
+    def max_batch_seconds(self) -> float:
+        """How long the engine may take for a batch."""
+        return self._limits.max_batch_seconds
+
+    @property
     def queued_examples(self) -> int:
         """Examples that wait for a batch."""
         return self._waiting.examples
+
+    def check(self, examples: int, *, deadline: float) -> None:
+        """Raise at once what `submit` would raise for so many examples now, before work is put into them."""
+        self._waiting.check(examples, deadline)
 
     async def submit(self, parts: Sequence[Part[P]], *, deadline: float | None) -> list[Outcome[R]]:
         """One outcome for each part, in order; the parts may travel in different batches.

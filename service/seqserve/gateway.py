@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from seqserve.batching import Batcher
+from seqserve.cores import available_cores
+from seqserve.decoding import PictureDecoder
+from seqserve.door import Door
 from seqserve.engine_setup import EngineHooks, compute_slots
 from seqserve.engines.base import Engine, LoadedModel
-from seqserve.errors import EngineUnavailable, StoreMissing
+from seqserve.errors import EngineUnavailable
 from seqserve.grpc_api import oip, predictions
 from seqserve.grpc_api.boundary import Boundary
 from seqserve.grpc_api.health import Health
@@ -22,15 +25,15 @@ from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
 from seqserve.http_api.listener import HttpListener
 from seqserve.logs import set_log_level
-from seqserve.message_size import message_limit_bytes
+from seqserve.message_size import message_limit_bytes, needed_bytes
 from seqserve.metrics.counts import Metrics
 from seqserve.metrics.gpu import GpuMetrics
 from seqserve.metrics.loop_lag import LoopLag
-from seqserve.metrics.repository import RepositoryCollector
 from seqserve.observers import Observers, VersionObserver
 from seqserve.ports import PortName, Ports, make_ports
 from seqserve.predictor import Predictor, batch_runner
 from seqserve.repository.control import AdminControl
+from seqserve.repository.following import Following
 from seqserve.repository.loading import Loading
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.routing import Routing
@@ -47,6 +50,7 @@ log = structlog.get_logger()
 
 SERVICES = (oip.SERVICE.full_name, predictions.SERVICE.full_name)
 BROKEN_GPU_GRACE_SECONDS = 2.0  # nobody can be answered any more
+REFUSE_SECONDS = 1.0  # for callers to hear that they should go elsewhere
 UNLOAD_SECONDS = 2.0  # beyond the grace period, for models to be unloaded
 
 
@@ -59,6 +63,7 @@ class Gateway:
         """signatures: of what will be loaded; message limits fit them."""
         self._settings = settings
         self._tracing = tracing or NoTracing()
+        self._limits = grpc_limits(settings, signatures)
         self._slots = asyncio.Semaphore(1)
         self._gpu_broke = asyncio.Event()
         self._registry = CollectorRegistry()
@@ -66,13 +71,13 @@ class Gateway:
         self._lag = LoopLag(self.metrics.note_event_loop_lag)
         self._statistics = Statistics()
         self.repository = Repository(is_any_enough=settings.ready_when == "any")
-        self._registry.register(RepositoryCollector(self.repository))
         self._health = Health(self.repository, SERVICES)
-        self.repository.listeners += [self.metrics.follow, self._health.follow]
+        self.repository.listeners += [self.metrics.follow, self._statistics.follow, self._health.follow]
+        self._door = Door()
         self._control = AdminControl()
-        self._boundary = Boundary(self._tracing, self.metrics.count_malformed)
-        self._sync: StoreSync | None = None
-        self._ports = self._make_ports(grpc_limits(settings, signatures))
+        self._boundary = Boundary(self._tracing, self.metrics.count_malformed, self._limits.max_message_bytes)
+        self._following: Following | None = None
+        self._ports = self._make_ports(self._limits)
 
     @property
     def ports(self) -> Mapping[PortName, int]:
@@ -94,6 +99,7 @@ class Gateway:
         predictor = Predictor(
             self.repository, self.metrics, settings.max_request_examples,
             settings.default_timeout_seconds, settings.max_timeout_seconds,
+            PictureDecoder(settings.max_queue_size, available_cores()), self._door,
         )  # fmt: skip
         control = self._control if settings.admin_on_inference_port else None
         http_limits = HttpLimits(limits.max_message_bytes, settings.default_timeout_seconds)
@@ -126,35 +132,32 @@ class Gateway:
         self._slots = asyncio.Semaphore(self.repository.compute_slots)
         self.metrics.describe_engine(engine.name, engine.device)
         loading = Loading(self.repository, engine, self._make_batcher, self._observer_of, self.metrics)
-        self._sync = StoreSync(self.repository, loading, list_archives, self._policy_of)
-        await self._sync.load_initially()
-        self._control.target = self._sync
+        sync = StoreSync(self.repository, loading, list_archives, self._policy_of)
+        self._following = Following(sync, self._store_changes, self._health.publish_overall)
+        await sync.load_initially()
+        self._control.target = sync
         self._health.publish_overall()
 
     async def follow_store(self) -> None:
         """Load and unload as the store changes, until this task is cancelled."""
-        settings = self._settings
-        async for _ in changes(settings.model_store, settings.watch, settings.watch_interval_seconds):
-            await self.sync()
+        if self._following is not None:
+            await self._following.run()
 
     async def sync(self) -> None:
-        """Look at the store once. A store that is away, and what else goes wrong, changes nothing."""
-        if self._sync is None:
-            return
-        try:
-            await self._sync.sync()
-        except StoreMissing as error:
-            log.warning("the store is away; what is loaded serves on", reason=str(error))
-        except Exception:
-            log.exception("the store could not be followed")
-        self._health.publish_overall()
+        """Look at the store once, now."""
+        if self._following is not None:
+            await self._following.look()
 
     async def apply(self, settings: Settings) -> None:
-        """Take over labels, weights, version policies and the log level."""
+        """Take over labels, weights, version policies and the log level.
+
+        What has to be loaded or unloaded for it follows with the next look at the store, which is due.
+        """
         self._settings = settings
         set_log_level(settings.log_level)
         await self.repository.set_routing(_routing(settings))
-        await self.sync()
+        if self._following is not None:
+            self._following.wake()
 
     def report_serving(self) -> None:
         """Say in the log what is served."""
@@ -214,14 +217,21 @@ class Gateway:
         deadline = asyncio.get_running_loop().time() + grace_seconds
         self._boundary.drain()
         await self._control.aclose()
-        await self._ports.stop_calls(grace_seconds)
+        await self._door.close(min(REFUSE_SECONDS, grace_seconds / 2))
+        await self._ports.stop_calls(deadline - asyncio.get_running_loop().time())
         try:
             async with asyncio.timeout_at(deadline + UNLOAD_SECONDS):
                 await self.repository.aclose()
+                if self._following is not None:
+                    await self._following.sync.leaving.aclose()
         except TimeoutError:
             log.error("the engine does not answer; its batch is given up")
             return False
         return True
+
+    def _store_changes(self) -> AsyncIterator[None]:
+        settings = self._settings
+        return changes(settings.model_store, settings.watch, settings.watch_interval_seconds)
 
     def _policy_of(self, name: str) -> VersionPolicy:
         return self._settings.policy_of(name)
@@ -232,7 +242,15 @@ class Gateway:
     def _make_batcher(
         self, signature: Signature, model: LoadedModel, observer: VersionObserver
     ) -> RowBatcher:
-        limits = self._settings.batch_limits(signature)
+        settings = self._settings
+        needed = needed_bytes(signature, settings.max_request_examples)
+        if needed > self._limits.max_message_bytes:
+            log.warning(
+                "the largest requests of this model do not fit into a message",
+                model=signature.name, version=signature.version, needed_bytes=needed,
+                limit_bytes=self._limits.max_message_bytes, hint="restart, or set max_message_bytes",
+            )  # fmt: skip
+        limits = settings.batch_limits(signature)
         return Batcher(batch_runner(model, observer), limits, slots=self._slots, observer=observer)
 
 

@@ -6,14 +6,16 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from seqserve import images, tensors
+from seqserve import tensors
 from seqserve.batching import Outcome, Part
+from seqserve.decoding import PictureDecoder, check_pictures
+from seqserve.door import Door
 from seqserve.engines.base import FloatArray, LoadedModel
-from seqserve.errors import DeadlineExceeded, EngineContractError, InvalidRequest
+from seqserve.errors import DeadlineExceeded, EngineContractError
 from seqserve.metrics.counts import Metrics
 from seqserve.observers import Phases, VersionObserver
 from seqserve.repository.table import Repository
@@ -23,6 +25,7 @@ from seqserve.status import status_of
 from seqserve.tensors import RawTensor
 
 PROBABILITY_SUM_TOLERANCE = 1e-3
+DECODING_PICTURES = 4096
 DEADLINE_SLACK_SECONDS = 0.02  # gRPC's timers and ours start at different moments
 
 Content = RawTensor | Sequence[bytes]
@@ -74,6 +77,7 @@ class Predictor:
     """Answers requests from the repository's models.
 
     default_timeout_seconds: for callers who set no deadline; max_timeout_seconds: nobody waits longer.
+    door: refuses requests once a drain has closed it.
     """
 
     repository: Repository
@@ -81,6 +85,8 @@ class Predictor:
     max_request_examples: int
     default_timeout_seconds: float
     max_timeout_seconds: float = math.inf
+    decoder: PictureDecoder = field(default_factory=lambda: PictureDecoder(DECODING_PICTURES))
+    door: Door = field(default_factory=Door)
 
     async def predict(self, request: Request) -> Prediction:
         """Answer a request and count it by its code.
@@ -113,6 +119,7 @@ class Predictor:
         self.metrics.count_request(*labels, call.code)
 
     async def _predict(self, request: Request, call: _Call) -> Prediction:
+        self.door.enter()
         # From here until the answer nothing unloads the version that the request is bound to.
         with self.repository.resolve(request.model, request.version, request.request_id) as bound:
             call.bound = bound
@@ -130,37 +137,23 @@ class Predictor:
     ) -> list[Outcome[FloatArray]]:
         try:
             async with asyncio.timeout_at(call.deadline):
-                rows = await self._rows(request.content(bound.signature), bound.signature)  # [n, *example]
+                rows = await self._rows(request.content(bound.signature), bound, call.deadline)
                 call.decode_seconds = time.perf_counter() - call.started
                 parts = _parts(rows, bound.batcher.max_batch_size)
                 return await bound.batcher.submit(parts, deadline=call.deadline)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {call.seconds:g} s") from error
 
-    async def _rows(self, content: Content, signature: Signature) -> FloatArray:
+    async def _rows(self, content: Content, bound: ReadyVersion, deadline: float) -> FloatArray:
+        """The request as rows [n, *example]."""
+        signature = bound.signature
         if isinstance(content, RawTensor) and content.datatype != "BYTES":
             return tensors.decode(content, signature, self.max_request_examples)
         if isinstance(content, RawTensor):
             content = tensors.split_bytes(content, signature, self.max_request_examples)
-        # Decoding pictures takes milliseconds; the event loop has other callers.
-        return await asyncio.to_thread(self._rows_of_images, content, signature)
-
-    def _rows_of_images(self, files: Sequence[bytes], signature: Signature) -> FloatArray:
-        name, size = signature.input.name, signature.image_size
-        if size is None:
-            raise InvalidRequest(
-                "DATATYPE_NOT_ACCEPTED",
-                field=name,
-                came="BYTES",
-                accepted="numbers; this model takes no images",
-            )
-        if not 1 <= len(files) <= self.max_request_examples:
-            raise InvalidRequest(
-                "TOO_MANY_EXAMPLES", field=name, came=f"{len(files)} images",
-                accepted=f"1 to {self.max_request_examples} images a request",
-            )  # fmt: skip
-        pixels = [images.decode_image(file, size, name, index) for index, file in enumerate(files)]
-        return tensors.rows_of_pixels(np.stack(pixels), signature)
+        check_pictures(content, signature, self.max_request_examples)
+        bound.batcher.check(len(content), deadline=deadline)  # decoding what is refused would be in vain
+        return await self.decoder.rows(content, signature)
 
 
 class _Call:

@@ -13,6 +13,7 @@ import pytest
 
 from seqserve.archive import scan_store
 from seqserve.gateway import Gateway
+from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
 from seqserve.repository.versions import ModelState, ModelVersion
 from seqserve.settings import Settings
@@ -145,6 +146,7 @@ async def test_new_labels_and_weights_count_from_the_next_request_on(
         assert await version_met() == "3"
         labels = {"tiny": {"labels": {"stable": "1", "next": "2"}}}
         await gateway.apply(settings(tmp_path, models=labels))
+        await gateway.sync()
         assert (await version_met(), await version_met("next")) == ("1", "2")
         assert engine.defaults == {"tiny": "1"}
 
@@ -156,7 +158,12 @@ async def test_a_policy_that_becomes_tighter_lets_versions_go(tmp_path: Path, en
     for version in "123":
         make_archive(tmp_path, version=version)
     async with serving(settings(tmp_path), engine) as gateway:
+        following = asyncio.create_task(gateway.follow_store())
+        leaving = asyncio.create_task(state_of(gateway, "1", ModelState.UNLOADED))
+        await asyncio.sleep(0)
         await gateway.apply(settings(tmp_path, version_policy="latest:2"))
+        await leaving
+        following.cancel()
 
         assert engine.unloaded == ["tiny/1"]
         assert [entry.version for entry in gateway.repository.versions()] == ["2", "3"]
@@ -185,3 +192,73 @@ async def test_a_batch_that_hangs_takes_its_model_out_of_service_until_it_ends(
         engine.gate.set()
         await recovering
         np.testing.assert_allclose(rows_of(await stub.ModelInfer(infer_request(IMAGES))), EXPECTED, atol=1e-6)
+
+
+async def test_a_roll_back_to_a_version_that_has_to_be_loaded_fails_nobody(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    for version in "12":
+        make_archive(tmp_path, version=version)
+    with_label = {"version_policy": "latest:1", "models": {"tiny": {"labels": {"stable": "1"}}}}
+    async with (
+        serving(settings(tmp_path, version_policy="latest:1"), engine) as gateway,
+        stub_of(gateway) as stub,
+    ):
+        met = []
+        following = asyncio.create_task(gateway.follow_store())
+        coming = asyncio.create_task(state_of(gateway, "1", ModelState.READY))
+        await gateway.apply(settings(tmp_path, **with_label))
+        while not coming.done():
+            met.append((await stub.ModelInfer(infer_request(IMAGES))).model_version)
+        met.append((await stub.ModelInfer(infer_request(IMAGES))).model_version)
+        following.cancel()
+
+    assert set(met) <= {"1", "2"}
+    assert met[-1] == "1"
+
+
+async def test_an_engine_that_hangs_while_its_version_leaves_holds_nothing_else_up(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    make_archive(tmp_path)
+    quick = settings(tmp_path, version_policy="latest:1", max_batch_seconds=0.05)
+    async with serving(quick, engine) as gateway, stub_of(gateway) as stub:
+        engine.hold()
+        calling = asyncio.ensure_future(stub.ModelInfer(infer_request(IMAGES)))
+        await engine.entered.wait()
+        held, engine.gate = engine.gate, asyncio.Event()  # what comes now is not held
+        engine.gate.set()
+        make_archive(tmp_path, version="2")
+        await gateway.sync()
+        make_archive(tmp_path, "other")
+        await gateway.sync()
+
+        assert gateway.repository.is_ready("other", "")
+        assert gateway.repository.resolve("tiny", "").version == "2"
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await calling
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        held.set()
+
+
+async def test_slots_that_hanging_batches_hold_count_also_when_their_version_was_unloaded(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    make_archive(tmp_path)
+    make_archive(tmp_path, "other")
+    tight = settings(tmp_path, max_batch_seconds=0.05, compute_slots=1, admin_on_inference_port=True)
+    async with serving(tight, engine) as gateway, stub_of(gateway) as stub:
+        engine.hold()
+        held = engine.gate
+        stalled = asyncio.create_task(state_of(gateway, "1", ModelState.STALLED))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.ModelInfer(infer_request(IMAGES))
+        await stalled
+        assert not gateway.repository.are_all_ready()
+        await stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="tiny"))
+        assert not gateway.repository.are_all_ready()
+
+        held.set()
+        reply = await stub.ModelInfer(infer_request(IMAGES, model="other"))
+        assert reply.model_name == "other"
+        assert gateway.repository.are_all_ready()

@@ -60,7 +60,7 @@ async def test_equal_probabilities_go_to_the_lower_index(stub: PredictionService
 
 REFUSED = [
     ("nothing", pb.PredictRequest(model="tiny"), "INPUT_MISSING", ["images or tensor"]),
-    ("no picture", pb.PredictRequest(model="tiny", images=pb.Images()), "TOO_MANY_EXAMPLES", ["0 images"]),
+    ("no picture", pb.PredictRequest(model="tiny", images=pb.Images()), "NO_EXAMPLES", ["no images"]),
     ("no image file", images(b"GIF89a..."), "IMAGE_FORMAT", ["PNG or JPEG"]),
     ("a wrong size", images(png(np.zeros((28, 28), np.uint8))), "IMAGE_SIZE", ["28", "2"]),
     ("a truncated file", images(png(PIXELS)[:40]), "IMAGE_BROKEN", ["image"]),

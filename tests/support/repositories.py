@@ -11,6 +11,7 @@ from seqserve.engines.base import Engine, LoadedModel
 from seqserve.observers import VersionObserver
 from seqserve.predictor import batch_runner
 from seqserve.repository.loading import Loading, LoadObserver
+from seqserve.repository.patience import Patience
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.sync import StoreSync
 from seqserve.repository.table import Repository
@@ -36,7 +37,7 @@ def store_sync(
 ) -> StoreSync:
     """What keeps the repository in step with archives."""
     loading = Loading(repository, engine, make_batcher, observer_of, observer or LoadObserver())
-    return StoreSync(repository, loading, list_archives, policy_of, clock)
+    return StoreSync(repository, loading, list_archives, policy_of, Patience(clock))
 
 
 async def load_all(repository: Repository, archives: Sequence[Path], engine: Engine) -> StoreSync:

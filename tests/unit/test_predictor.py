@@ -11,12 +11,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seqserve.archive import read_archive
+from seqserve.decoding import PictureDecoder
 from seqserve.errors import (
     DeadlineExceeded,
     EngineContractError,
     EngineUnavailable,
     InvalidRequest,
     ModelNotFound,
+    Overloaded,
+    ShuttingDown,
 )
 from seqserve.metrics.counts import Metrics
 from seqserve.observers import VersionObserver
@@ -166,7 +169,7 @@ async def test_what_the_signature_refuses_never_reaches_the_engine(
     ("model", "files", "reason"),
     [
         ("line", [b"\x89PNG"], "DATATYPE_NOT_ACCEPTED"),
-        ("tiny", [], "TOO_MANY_EXAMPLES"),
+        ("tiny", [], "NO_EXAMPLES"),
         ("tiny", [b""] * 9, "TOO_MANY_EXAMPLES"),
     ],
     ids=["pictures for numbers", "no picture", "too many"],
@@ -218,3 +221,34 @@ async def test_nonsense_and_unknown_names_are_counted_under_their_codes(
 
     assert counted(registry, "INTERNAL") == 1.0
     assert counted(registry, "NOT_FOUND", "unknown", "unknown") == 1.0
+
+
+async def test_pictures_that_the_queue_has_no_room_for_are_not_decoded(
+    tmp_path: Path, engine: FakeEngine, registry: CollectorRegistry
+) -> None:
+    """They would be refused afterwards: these bytes are no pictures, and nobody finds out."""
+    repository = Repository()
+    await load_all(repository, [make_archive(tmp_path)], engine)
+    predictor = Predictor(repository, Metrics(registry), 8192, 30.0)
+
+    with pytest.raises(Overloaded, match="would pass the limit"):
+        await predictor.predict(Request("tiny", "", lambda _: [b""] * 5000))
+
+
+async def test_pictures_wait_for_their_decoding_in_a_bounded_number(
+    tmp_path: Path, engine: FakeEngine, registry: CollectorRegistry
+) -> None:
+    repository = Repository()
+    await load_all(repository, [make_archive(tmp_path)], engine)
+    predictor = Predictor(repository, Metrics(registry), 8, 30.0, decoder=PictureDecoder(3))
+
+    with pytest.raises(Overloaded, match="wait to be decoded"):
+        await predictor.predict(Request("tiny", "", lambda _: [b""] * 4))
+
+
+async def test_behind_a_closed_door_no_request_is_taken(predictor: Predictor) -> None:
+    await predictor.door.close(most_seconds=0)
+
+    with pytest.raises(ShuttingDown):
+        await predictor.predict(Request("tiny", "", tensor(ROWS[:1])))
+    assert predictor.door.turned_away == 1

@@ -346,13 +346,15 @@ async def test_a_label_names_a_version_and_stable_answers_who_names_none(
         repository.resolve("tiny", "beta")
 
 
-async def test_a_label_of_a_version_that_is_not_ready_falls_back_to_no_other(
+async def test_at_the_start_a_label_of_a_refused_version_falls_back_to_no_other(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:
-    await load_all(repository, [make_archive(tmp_path), disagreeing(tmp_path, "tiny", "2")], engine)
     await repository.set_routing({"tiny": Routing(labels={"stable": "2"})})
+    await load_all(repository, [make_archive(tmp_path), disagreeing(tmp_path, "tiny", "2")], engine)
 
-    with pytest.raises(ModelNotReady, match="version '2' is not ready: failed: ARCHIVE_INVALID"):
+    with pytest.raises(
+        ModelNotReady, match=r"version '2' \(label 'stable'\) is not ready: failed: ARCHIVE_INVALID"
+    ):
         repository.resolve("tiny", "")
     assert repository.is_ready("tiny", "1")
 
@@ -399,13 +401,10 @@ async def test_a_change_of_labels_is_heard(
 async def test_the_whole_is_not_ready_while_hanging_batches_hold_every_slot(
     tmp_path: Path, repository: Repository, engine: FakeEngine, compute_slots: int, *, is_ready: bool
 ) -> None:
-    await three_versions(tmp_path, repository, engine)
+    await load_all(repository, [make_archive(tmp_path)], engine)
     repository.compute_slots = compute_slots
-    [entry, *_] = repository.versions()
 
-    entry.state = ModelState.STALLED
-    await repository.put(entry)
+    repository.hung_batches = 1
     assert repository.are_all_ready() is is_ready
-    entry.state = ModelState.READY
-    await repository.put(entry)
+    repository.hung_batches = 0
     assert repository.are_all_ready()

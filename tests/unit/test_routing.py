@@ -53,3 +53,22 @@ def test_an_id_stays_where_it_was_or_moves_to_the_version_that_came(
 def test_shares_are_those_of_the_weights(weight: int, share: float) -> None:
     chosen = [choose({"1": 9, "2": weight}, request_id) for request_id in IDS]
     assert chosen.count("2") / len(IDS) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before", "up", "labels"),
+    [
+        ({"stable": "2"}, {"stable": "1"}, ["1", "2"], {"stable": "2"}),
+        ({"stable": "2"}, {"stable": "1"}, ["1"], {"stable": "1"}),
+        ({"stable": "2"}, {"stable": "1"}, ["3"], {"stable": "2"}),
+        ({"stable": "2"}, {}, ["1"], {}),
+        ({"stable": "2"}, {}, [], {"stable": "2"}),
+        ({"next": "2"}, {}, ["1"], {"next": "2"}),
+        ({"next": "2"}, {"next": "1", "stable": "1"}, ["1"], {"next": "1"}),
+        ({}, {"stable": "1"}, ["1"], {}),
+    ],
+)
+def test_a_label_moves_when_its_version_is_up(
+    wanted: dict[str, str], before: dict[str, str], up: list[str], labels: dict[str, str]
+) -> None:
+    assert Routing(wanted).settled(Routing(before), up).labels == labels

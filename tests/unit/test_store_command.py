@@ -199,3 +199,16 @@ def test_at_least_one_version_stays(tmp_path: Path) -> None:
         assert store("prune", tmp_path, "--keep", keep).status == 2
     assert store("prune", tmp_path).status == 2
     assert path.exists()
+
+
+def test_with_a_gateways_file_prune_takes_its_store_and_keeps_what_its_labels_name(tmp_path: Path) -> None:
+    for version in ("1", "2", "3"):
+        make_archive(tmp_path, version=version)
+    config = tmp_path / "seqserve.toml"
+    config.write_text(f'model_store = "{tmp_path}"\n[models.tiny]\nlabels = {{ stable = 1 }}\n')
+
+    ended = seqserve("store", "prune", "--keep", "1", "--config", str(config))
+
+    assert ended.status == 0, ended.errors
+    assert sorted(path.name for path in tmp_path.glob("*.mar")) == ["tiny-1.mar", "tiny-3.mar"]
+    assert "a label or a weight" in ended.output

@@ -14,11 +14,12 @@ from seqserve.archive import scan_store
 from seqserve.batching import Part
 from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady, StoreMissing
 from seqserve.repository.loading import LoadObserver
+from seqserve.repository.patience import SETTLE_SECONDS
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.routing import Routing
-from seqserve.repository.sync import SETTLE_SECONDS, StoreSync
+from seqserve.repository.sync import StoreSync
 from seqserve.repository.table import Repository
-from seqserve.repository.versions import ModelState, ModelVersion
+from seqserve.repository.versions import ModelState
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.repositories import store_sync
@@ -63,10 +64,11 @@ class World:
         return make_archive(self.store, name, version, golden=golden)
 
     async def settle(self) -> None:
-        """Two looks with enough time between them for what is half copied to be called broken."""
+        """Two looks with enough time between them for what is half copied or away to count as such."""
         await self.sync.sync()
         self.time += SETTLE_SECONDS
         await self.sync.sync()
+        await self.sync.leaving.have_all_left()
 
     @property
     def states(self) -> dict[str, str]:
@@ -96,6 +98,7 @@ async def test_with_latest_the_old_version_goes_after_the_new_one_has_come(tmp_p
     await world.sync.load_initially()
     world.add("2")
     await world.sync.sync()
+    await world.sync.leaving.have_all_left()
 
     assert world.states == {"tiny/2": "ready"}
     assert world.engine.unloaded == ["tiny/1"]
@@ -195,11 +198,11 @@ async def test_a_version_whose_file_goes_is_unloaded_but_never_the_last_one(worl
     first, second = world.add("1"), world.add("2")
     await world.sync.load_initially()
     first.unlink()
-    await world.sync.sync()
+    await world.settle()
     assert world.states == {"tiny/2": "ready"}
 
     second.unlink()
-    await world.sync.sync()
+    await world.settle()
     assert world.states == {"tiny/2": "ready"}
 
 
@@ -251,22 +254,119 @@ async def test_who_is_answered_keeps_a_version_that_is_to_go(tmp_path: Path) -> 
     await world.sync.load_initially()
     world.add("2")
 
-    is_going = asyncio.Event()
-
-    async def hear(changed: ModelVersion) -> None:
-        if changed.state is ModelState.UNLOADING:
-            is_going.set()
-
-    world.repository.listeners.append(hear)
     with world.repository.resolve("tiny", "1") as bound:
-        syncing = asyncio.create_task(world.sync.sync())
-        await is_going.wait()
+        await world.sync.sync()
+        assert world.states == {"tiny/1": "unloading", "tiny/2": "ready"}
         outcomes = await bound.batcher.submit([Part(HALVES, 2)], deadline=None)
         assert world.engine.unloaded == []
-    await syncing
+    await world.sync.leaving.have_all_left()
 
     assert len(outcomes) == 1
     assert world.engine.unloaded == ["tiny/1"]
+
+
+async def test_who_keeps_a_version_that_is_to_go_holds_nothing_else_up(tmp_path: Path) -> None:
+    world = World(tmp_path, policy="latest:1")
+    world.add("1")
+    await world.sync.load_initially()
+    world.add("2")
+
+    with world.repository.resolve("tiny", "1"):
+        await world.sync.sync()
+        world.add("1", "other")
+        await world.sync.sync()
+        await world.sync.load("other")
+        assert world.states == {"other/1": "ready", "tiny/1": "unloading", "tiny/2": "ready"}
+
+
+async def test_a_version_that_is_wanted_back_while_it_leaves_comes_back_after_that(tmp_path: Path) -> None:
+    world = World(tmp_path, policy="latest:1")
+    world.add("1")
+    await world.sync.load_initially()
+    world.add("2")
+    with world.repository.resolve("tiny", "1"):
+        await world.sync.sync()
+        world.policy = "all"
+        await world.sync.sync()
+        assert world.states == {"tiny/1": "unloading", "tiny/2": "ready"}
+    await world.sync.leaving.have_all_left()
+    await world.sync.sync()
+
+    assert world.states == {"tiny/1": "ready", "tiny/2": "ready"}
+
+
+async def test_a_label_moves_when_its_version_can_answer_and_fails_nobody_before(tmp_path: Path) -> None:
+    world = World(tmp_path, policy="latest:1")
+    world.add("1")
+    world.add("2")
+    await world.sync.load_initially()
+    await world.repository.set_routing({"tiny": Routing(labels={"stable": "2"})})
+    await world.repository.set_routing({"tiny": Routing(labels={"stable": "1"})})
+    assert world.repository.resolve("tiny", "").version == "2"
+
+    world.engine.hold()
+    syncing = asyncio.create_task(world.sync.sync())
+    await world.engine.entered.wait()
+    assert world.repository.resolve("tiny", "stable").version == "2"
+    world.engine.gate.set()
+    await syncing
+
+    assert world.repository.resolve("tiny", "").version == "1"
+    assert world.states == {"tiny/1": "ready", "tiny/2": "ready"}
+
+
+async def test_a_first_label_takes_the_default_with_it_only_when_its_version_is_up(tmp_path: Path) -> None:
+    world = World(tmp_path, policy="latest:1")
+    world.add("1")
+    world.add("2")
+    await world.sync.load_initially()
+
+    await world.repository.set_routing({"tiny": Routing(labels={"stable": "1"})})
+    assert world.repository.resolve("tiny", "").version == "2"
+    await world.sync.sync()
+    assert world.repository.resolve("tiny", "").version == "1"
+
+
+async def test_a_hanging_version_does_not_stand_in_for_one_that_answers(world: World) -> None:
+    first = world.add("1")
+    world.add("2")
+    await world.sync.load_initially()
+    hanging = world.repository.find("tiny", "2")
+    assert hanging is not None
+    hanging.state = ModelState.STALLED
+    await world.repository.put(hanging)
+
+    world.policy = "latest:1"
+    await world.settle()
+    first.unlink()
+    await world.settle()
+
+    assert world.states == {"tiny/1": "ready", "tiny/2": "stalled"}
+
+
+async def test_a_version_with_a_label_stays_when_its_file_goes(world: World) -> None:
+    first = world.add("1")
+    world.add("2")
+    await world.repository.set_routing({"tiny": Routing(labels={"stable": "1"})})
+    await world.sync.load_initially()
+    first.unlink()
+    await world.settle()
+
+    assert world.repository.resolve("tiny", "").version == "1"
+
+
+async def test_a_file_that_is_replaced_takes_its_version_nowhere(world: World) -> None:
+    first = world.add("1")
+    world.add("2")
+    await world.sync.load_initially()
+    content = first.read_bytes()
+    first.unlink()
+    await world.sync.sync()
+    first.write_bytes(content)
+    await world.settle()
+
+    assert world.states == {"tiny/1": "ready", "tiny/2": "ready"}
+    assert world.engine.unloaded == []
 
 
 async def test_unload_takes_the_last_version_and_the_watcher_leaves_it_so(world: World) -> None:

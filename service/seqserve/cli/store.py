@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.markup import escape
 
 from seqserve.archive import scan_store
@@ -71,20 +72,33 @@ def verify_command(*, model_store: Path) -> None:
 @click.option("--keep", type=click.IntRange(min=1), required=True, help="Versions of each model that stay.")
 @click.option("--model", help="Of this model alone.")
 @click.option(
-    "--config", type=click.Path(path_type=Path), help="Keep what the labels and weights there name."
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A gateway's file: its store, unless another is named, and what its labels and weights name stays.",
 )
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.pass_context
 def prune_command(
-    *, model_store: Path, keep: int, model: str | None, config: Path | None, is_dry_run: bool
+    context: click.Context,
+    /,
+    *,
+    model_store: Path,
+    keep: int,
+    model: str | None,
+    config: Path | None,
+    is_dry_run: bool,
 ) -> None:
     """Remove old versions with all that lies beside them; never one that a gateway here serves.
 
     Exit 1 if one stays for another reason.
     """
+    settings = read_settings({}, config) if config else None
+    is_named = context.get_parameter_source("model_store") is not ParameterSource.DEFAULT
+    if settings is not None and not is_named:
+        model_store = settings.model_store
     if model is not None and not any(path.name.startswith(f"{model}-") for path in scan_store(model_store)):
         raise Refused(f"there is no model {model!r} in {model_store}")
-    models = read_settings({}, config).models if config else {}
-    routing = {name: own.routing for name, own in models.items()}
+    routing = {name: own.routing for name, own in settings.models.items()} if settings else {}
     done = prune(model_store, keep=keep, model=model, routing=routing, is_dry_run=is_dry_run)
     verb = "would remove" if is_dry_run else "removed"
     for one in done:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
-from seqserve.errors import ModelNotReady
+from seqserve.errors import ModelNotReady, ShuttingDown
 from seqserve.repository.table import ModelControl
 
 
@@ -44,4 +44,9 @@ class AdminControl(ModelControl):
         task = asyncio.create_task(work)
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
-        await asyncio.shield(task)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():  # by `aclose`, and not by a caller who left
+                raise ShuttingDown("the gateway shut down before that was done") from None
+            raise

@@ -15,11 +15,13 @@ from seqserve.errors import ArchiveInvalid, SeqserveError, ShuttingDown
 from seqserve.golden import check_golden
 from seqserve.lease import Lease, hold
 from seqserve.observers import Observers, VersionObserver
-from seqserve.repository.stalling import StallWatch
+from seqserve.repository.batch_watch import BatchWatch
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion
 
 log = structlog.get_logger()
+
+SLACK_SECONDS = 1.0
 
 
 class LoadObserver:
@@ -52,7 +54,7 @@ class Loading:
         name, version: as the file's name claims them, for archives that cannot be read.
         """
         lease = await self._hold(path)
-        entry = ModelVersion(name, version, lease=lease)
+        entry = ModelVersion(name, version, path, lease=lease)
         try:
             await self.repository.put(entry)
             archive = await asyncio.to_thread(read_archive, path)
@@ -65,22 +67,24 @@ class Loading:
             log.exception("model refused", archive=path.name)
             await self._fail(entry, "INTERNAL")
         except asyncio.CancelledError:
-            await self._release(entry)
+            await entry.release()
             await self.repository.remove(entry)
             raise
         return entry
 
-    async def unload(self, entry: ModelVersion) -> None:
-        """Bind no request to it any more, finish those that are, then give back what it holds."""
-        ready, is_stalled = entry.ready, entry.state is ModelState.STALLED
-        entry.ready, entry.state = None, ModelState.UNLOADING
+    async def withdraw(self, entry: ModelVersion) -> None:
+        """Bind no request to a version any more; `finish` is to follow."""
+        is_stalled, entry.state = entry.state is ModelState.STALLED, ModelState.UNLOADING
         await self.repository.put(entry)
-        if ready is not None and is_stalled:  # its engine may never come back
-            ready.batcher.abort(ShuttingDown("the model was unloaded"))
-        elif ready is not None:
-            await ready.idle()
-            await ready.batcher.aclose()
-        await self._release(entry)
+        if entry.ready is not None and is_stalled:  # its engine may never come back
+            entry.ready.batcher.abort(ShuttingDown("the model was unloaded"))
+
+    async def finish(self, entry: ModelVersion) -> None:
+        """Answer who is bound to a withdrawn version, then give back what it holds."""
+        if entry.ready is not None:
+            await entry.ready.idle()
+            await _close(entry.ready)
+        await entry.release()
         entry.state = ModelState.UNLOADED
         self.observer.note_reload(entry.name, "unloaded")
         log.info("model unloaded", model=entry.name, version=entry.version)
@@ -88,8 +92,8 @@ class Loading:
     async def _bring_up(self, entry: ModelVersion, archive: Archive) -> None:
         entry.model = model = await self.engine.load(archive)
         delta = await self._check_golden(entry, archive, model)
-        stalling = StallWatch(self.repository, entry)
-        observer = Observers([self.observer_of(entry.name, entry.version), stalling])
+        watch = BatchWatch(self.repository, entry)
+        observer = Observers([self.observer_of(entry.name, entry.version), watch])
         entry.ready = ReadyVersion(
             entry.name, entry.version, archive.signature,
             self.make_batcher(archive.signature, model, observer),
@@ -114,16 +118,10 @@ class Loading:
 
     async def _fail(self, entry: ModelVersion, reason: str) -> None:
         """Keep a version as FAILED, so that clients and operators see it."""
-        entry.state, entry.reason, entry.ready = ModelState.FAILED, reason, None
-        await self._release(entry)
+        entry.state, entry.reason = ModelState.FAILED, reason
+        await entry.release()
         await self.repository.put(entry)
         self.observer.note_reload(entry.name, "refused")
-
-    async def _release(self, entry: ModelVersion) -> None:
-        model, entry.model = entry.model, None
-        if model is not None:
-            await model.unload()
-        entry.end_lease()
 
     async def _hold(self, path: Path) -> Lease:
         """A lease where there can be one; an archive that cannot be locked is served all the same."""
@@ -132,3 +130,15 @@ class Loading:
             self._is_missing_lock_told = True  # it is the same for every archive of the store
             log.warning("served without a lock: prune cannot see it", archive=path.name, reason=lease.fault)
         return lease
+
+
+async def _close(ready: ReadyVersion) -> None:
+    """End a batcher that nobody waits for; only a batch whose callers have left can be in flight.
+
+    It is given the time after which it counts as hanging, and then left to itself.
+    """
+    try:
+        async with asyncio.timeout(ready.batcher.max_batch_seconds + SLACK_SECONDS):
+            await ready.batcher.aclose()
+    except TimeoutError:
+        log.error("the engine does not come back", model=ready.name, version=ready.version)

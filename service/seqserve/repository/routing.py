@@ -33,6 +33,22 @@ class Routing:
         chosen = choose(shares, request_id)
         return chosen or self.labels.get(STABLE) or max(ready, key=version_number, default="")
 
+    def settled(self, before: Routing, up: Collection[str]) -> Routing:
+        """These routes, but a label whose version is not up yet stays where it was, while that one is.
+
+        So a label moves when its version can answer, and a roll-back to a version that has to be loaded
+        first fails nobody. A first `stable` waits in the same way while others answer.
+        """
+        labels = {}
+        for label, version in self.labels.items():
+            old = before.labels.get(label, "")
+            is_first = label == STABLE and not old and bool(up)
+            if version in up or not (old in up or is_first):
+                labels[label] = version
+            elif old:
+                labels[label] = old
+        return Routing(labels, self.weights)
+
 
 def choose(weights: Mapping[str, int], request_id: str) -> str:
     """A version by its share; the same id meets the same one. "" where none has a share.

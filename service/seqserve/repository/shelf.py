@@ -42,12 +42,15 @@ class Shelved:
 
 
 def take_stock(paths: Iterable[Path]) -> Shelf:
-    """The archives of these paths: model → version → archive. One that vanishes meanwhile is left out."""
+    """The archives of these paths: model → version → archive.
+
+    One that vanishes meanwhile, or that cannot be looked at, is left out.
+    """
     shelf: Shelf = {}
     for path in paths:
         try:
             stamp = (*_stamp(path), *_stamp(_sidecar(path)))
-        except FileNotFoundError:
+        except OSError:
             continue
         name, version = claimed_by(path)
         shelf.setdefault(name, {})[version] = Shelved(name, version, path, stamp)

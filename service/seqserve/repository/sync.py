@@ -7,7 +7,6 @@ refused nor a file that vanishes ever takes the last READY version of a model aw
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,9 @@ from pathlib import Path
 import structlog
 
 from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady
+from seqserve.repository.leaving import Leaving
 from seqserve.repository.loading import Loading
+from seqserve.repository.patience import Patience
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.shelf import Shelf, Shelved, Stamp, take_stock
 from seqserve.repository.table import Repository
@@ -24,29 +25,30 @@ from seqserve.repository.versions import ModelState, ModelVersion
 
 log = structlog.get_logger()
 
-SETTLE_SECONDS = 2.0
-"""An archive that does not fit its hash, and has not changed for so long, is broken and not half copied."""
-
 
 @dataclass(slots=True)
 class StoreSync:
     """Loads and unloads versions: at the start, when the store changes, and when told to.
 
     list_archives: the paths of the store's archives. policy_of: a model's version policy by name.
-    One thing happens at a time, so that a machine never holds more than one extra copy.
+    One version is loaded at a time; those that leave wait for their callers beside it.
     """
 
     repository: Repository
     loading: Loading
     list_archives: Callable[[], Sequence[Path]]
     policy_of: Callable[[str], VersionPolicy]
-    clock: Callable[[], float] = time.monotonic
+    patience: Patience = field(default_factory=Patience)
+    leaving: Leaving = field(init=False)
     _tried: dict[Path, Stamp] = field(default_factory=dict)
-    _incomplete: dict[Path, tuple[Stamp, float]] = field(default_factory=dict)
     _unloaded: set[str] = field(default_factory=set)
     _busy: set[str] = field(default_factory=set)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _defaults: dict[str, str] = field(default_factory=dict)
+    _waiting_labels: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.leaving = Leaving(self.loading, self._on_left)
 
     async def load_initially(self) -> None:
         """Try everything that is there. Raises StoreMissing."""
@@ -66,6 +68,7 @@ class StoreSync:
     async def load(self, name: str) -> None:
         """See ModelControl.load."""
         with self._working_on(name):
+            await self.leaving.have_left(name)
             async with self._turn:
                 found = (await self._look(is_patient=False)).get(name)
                 if not found:
@@ -86,49 +89,41 @@ class StoreSync:
                     raise ModelNotFound(name)
                 self._unloaded.add(name)
                 for entry in entries:
-                    await self._unload(entry)
+                    if entry.is_up:
+                        await self.leaving.let_go(entry)
+                    else:
+                        await self._on_left(entry)
+            await self.leaving.have_left(name)
 
-    async def _unload(self, entry: ModelVersion) -> None:
-        if entry.is_up:
-            await self.loading.unload(entry)
-        entry.state, entry.reason = ModelState.UNLOADED, "UNLOADED"
-        await self.repository.put(entry)
+    async def _on_left(self, entry: ModelVersion) -> None:
+        """Forget a version, but show one that somebody has unloaded. It may come back."""
+        if entry.path is not None and entry.state is ModelState.UNLOADED:
+            self._tried.pop(entry.path, None)
+        if entry.name not in self._unloaded:
+            await self.repository.remove(entry)
+        elif entry.state is not ModelState.UNLOADING:
+            entry.state, entry.reason = ModelState.UNLOADED, "UNLOADED"
+            await self.repository.put(entry)
 
     async def _look(self, *, is_patient: bool) -> Shelf:
         """What is in the store; when patient, without what somebody may still be copying."""
         shelf = await asyncio.to_thread(lambda: take_stock(self.list_archives()))
-        self._forget({archive.path for versions in shelf.values() for archive in versions.values()})
+        present = {archive.path for versions in shelf.values() for archive in versions.values()}
+        self._tried = {path: stamp for path, stamp in self._tried.items() if path in present}
+        self.patience.look(present)
         if not is_patient:
             return shelf
         return {
             name: {
                 version: archive
                 for version, archive in versions.items()
-                if self._is_known(archive) or await self._is_settled(archive)
+                if self._is_known(archive) or await self.patience.is_settled(archive)
             }
             for name, versions in shelf.items()
         }
 
-    def _forget(self, present: set[Path]) -> None:
-        self._tried = {path: stamp for path, stamp in self._tried.items() if path in present}
-        self._incomplete = {path: since for path, since in self._incomplete.items() if path in present}
-
     def _is_known(self, archive: Shelved) -> bool:
         return self._tried.get(archive.path) == archive.stamp or self._serves(archive)
-
-    async def _is_settled(self, archive: Shelved) -> bool:
-        """Whether its hash fits, or it has not changed for so long that it never will."""
-        if await asyncio.to_thread(archive.is_whole):
-            self._incomplete.pop(archive.path, None)
-            return True
-        stamp, since = self._incomplete.get(archive.path, (None, 0.0))
-        if stamp != archive.stamp:
-            self._incomplete[archive.path] = archive.stamp, self.clock()
-            return False
-        if self.clock() - since < SETTLE_SECONDS:
-            return False
-        del self._incomplete[archive.path]
-        return True
 
     async def _follow(self, name: str, found: Mapping[str, Shelved]) -> None:
         """Load what is wanted of one model, then let go of what is not."""
@@ -138,6 +133,7 @@ class StoreSync:
             while missing := self._missing(name, found):
                 await self._load(missing[0])
             await self._retire(name, found)
+            self._tell_of_waiting_labels(name)
             await self._follow_default(name)
 
     def _wanted(self, name: str, found: Mapping[str, Shelved]) -> list[str]:
@@ -147,11 +143,12 @@ class StoreSync:
             for version, archive in found.items()
             if self._serves(archive) or self._tried.get(archive.path) != archive.stamp
         ]
-        routing = self.repository.routing(name)
-        return self.policy_of(name).choose(available, {*routing.labels.values(), *routing.weights})
+        return self.policy_of(name).choose(available, self.repository.pinned(name))
 
     def _missing(self, name: str, found: Mapping[str, Shelved]) -> list[Shelved]:
-        return [found[version] for version in self._wanted(name, found) if not self._serves(found[version])]
+        """What is to be loaded; a version that is just leaving has its turn when it has left."""
+        wanted = [found[version] for version in self._wanted(name, found)]
+        return [archive for archive in wanted if not self._serves(archive) and not self._is_leaving(archive)]
 
     async def _load(self, archive: Shelved) -> None:
         self._tried[archive.path] = archive.stamp
@@ -171,17 +168,31 @@ class StoreSync:
             )  # fmt: skip
 
     async def _retire(self, name: str, found: Mapping[str, Shelved]) -> None:
-        """Let versions go that are not wanted, once a wanted one serves."""
-        wanted = set(self._wanted(name, found))
-        is_covered = any(self._serves(found[version]) for version in wanted)
-        for entry in self.repository.versions_of(name):
-            if entry.version in wanted or (entry.is_up and not is_covered):
-                continue
-            if entry.is_up:
-                await self.loading.unload(entry)
+        """Let versions go that nobody wants, once a wanted one answers."""
+        wanted = {*self._wanted(name, found)}
+        entries = self.repository.versions_of(name)
+        is_covered = any(entry.state is ModelState.READY and entry.version in wanted for entry in entries)
+        kept = wanted | self.repository.pinned(name)
+        for entry in entries:
+            is_there = entry.version in found
+            if entry.is_up and is_covered and entry.version not in kept:
+                if is_there or entry.path is None or self.patience.is_gone(entry.path):
+                    await self.leaving.let_go(entry)
+            elif entry.state is ModelState.UNLOADED or (entry.state is ModelState.FAILED and not is_there):
                 await self.repository.remove(entry)
-            elif entry.version not in found or entry.state is ModelState.UNLOADED:
-                await self.repository.remove(entry)
+
+    def _tell_of_waiting_labels(self, name: str) -> None:
+        """Say once of each label that its version cannot answer."""
+        now = self.repository.routing(name).labels
+        for label, version in self.repository.wanted_routing(name).labels.items():
+            entry = self.repository.find(name, version)
+            is_told = (name, label, version) in self._waiting_labels
+            if not is_told and (entry is None or not entry.is_up):
+                self._waiting_labels.add((name, label, version))
+                log.warning(
+                    "a label names a version that is not ready", model=name, label=label, version=version,
+                    points_at=now.get(label, ""),
+                )  # fmt: skip
 
     async def _follow_default(self, name: str) -> None:
         """The engine's own callers, as TorchServe's over HTTP, meet the version that ours meet."""
@@ -193,6 +204,10 @@ class StoreSync:
     def _serves(self, archive: Shelved) -> bool:
         entry = self.repository.find(archive.name, archive.version)
         return entry is not None and entry.is_up
+
+    def _is_leaving(self, archive: Shelved) -> bool:
+        entry = self.repository.find(archive.name, archive.version)
+        return entry is not None and entry.state is ModelState.UNLOADING
 
     def _check_loaded(self, name: str) -> None:
         """Raise ModelNotReady that names the versions that were refused."""

@@ -1,6 +1,6 @@
 """Which models and versions there are, which of them answers, and whether each may serve.
 
-The table itself: loading.py brings versions up, store_sync.py decides which. A version is READY only
+The table itself: loading.py brings versions up, sync.py decides which. A version is READY only
 after its loaded copy agrees with the archive's golden rows on the device that will serve it.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from seqserve.errors import EngineUnavailable, ModelNotFound, ModelNotReady, SeqserveError, VersionNotFound
-from seqserve.repository.routing import Routing, version_number
+from seqserve.repository.routing import STABLE, Routing, version_number
 from seqserve.repository.versions import ModelState, ModelVersion, ReadyVersion
 
 UNKNOWN = "unknown"
@@ -54,15 +54,18 @@ class Repository:
     once more after it has left the table.
     is_any_enough: one model with a READY version makes the whole ready; otherwise each must have one.
     compute_slots: batches that the engine computes at once; 0 where that is not known.
+    hung_batches: those that do not end; each holds a slot, whatever becomes of its version.
     """
 
     is_any_enough: bool = False
     compute_slots: int = 0
+    hung_batches: int = 0
     listeners: list[Listener] = field(default_factory=list)
     is_draining: bool = False
     is_engine_lost: bool = False
     _models: dict[str, _Model] = field(default_factory=dict)
     _routing: dict[str, Routing] = field(default_factory=dict)
+    _wanted: dict[str, Routing] = field(default_factory=dict)
     _initial: frozenset[str] | None = None
     _was_ready: bool = False
 
@@ -87,8 +90,17 @@ class Repository:
         return ready
 
     def routing(self, name: str) -> Routing:
-        """A model's labels and weights."""
+        """A model's labels and weights, as they hold now."""
         return self._routing.get(name, _NO_ROUTING)
+
+    def wanted_routing(self, name: str) -> Routing:
+        """A model's labels and weights as they were asked for; a label moves once its version is up."""
+        return self._wanted.get(name, _NO_ROUTING)
+
+    def pinned(self, name: str) -> set[str]:
+        """Versions that a label or a weight means, or is to mean."""
+        wanted = self.wanted_routing(name)
+        return {*self.routing(name).labels.values(), *wanted.labels.values(), *wanted.weights}
 
     def default_version(self, name: str) -> str:
         """The number that answers most callers who name none; "" where there is none."""
@@ -114,6 +126,16 @@ class Repository:
             return False
         return True
 
+    def unanswered(self) -> dict[str, str]:
+        """Each model whose callers are not answered when they name no version, and why."""
+        reasons = {}
+        for name in self.names():
+            try:
+                self.resolve(name, "")
+            except SeqserveError as error:
+                reasons[name] = str(error)
+        return reasons
+
     def are_all_ready(self) -> bool:
         """Whether the gateway as a whole serves: once it did, only a drain or a lost engine ends that.
 
@@ -124,8 +146,7 @@ class Repository:
 
     def is_stuck(self) -> bool:
         """Whether every compute slot is held by a batch that does not end, so that no other can begin."""
-        stalled = sum(entry.state is ModelState.STALLED for entry in self.versions())
-        return 0 < self.compute_slots <= stalled
+        return 0 < self.compute_slots <= self.hung_batches
 
     def versions(self) -> list[ModelVersion]:
         """Every version of every model, sorted by name and number."""
@@ -152,7 +173,8 @@ class Repository:
             model.ready[entry.version] = entry.ready
         else:
             model.ready.pop(entry.version, None)
-        await self._tell(entry)
+        self._settle(entry.name)
+        await self.tell(entry)
 
     async def remove(self, entry: ModelVersion) -> None:
         """Forget a version that serves no more."""
@@ -163,13 +185,18 @@ class Repository:
         model.ready.pop(entry.version, None)
         if not model.versions:
             del self._models[entry.name]
-        await self._tell(entry)
+        self._settle(entry.name)
+        await self.tell(entry)
 
-    async def set_routing(self, routing: Mapping[str, Routing]) -> None:
+    async def set_routing(self, wanted: Mapping[str, Routing]) -> None:
         """Labels and weights of every model from now on; who is answered already keeps its version."""
-        self._routing = dict(routing)
+        changed = {name for name in {*wanted, *self._wanted} if wanted.get(name) != self._wanted.get(name)}
+        self._wanted = dict(wanted)
+        for name in changed:
+            self._settle(name)
         for entry in self.versions():
-            await self._tell(entry)
+            if entry.name in changed:
+                await self.tell(entry)
 
     async def end_initial_load(self) -> None:
         """Every archive that was there at the start has been tried."""
@@ -192,24 +219,21 @@ class Repository:
         entries = self.versions()
         await asyncio.gather(*(entry.ready.batcher.aclose() for entry in entries if entry.ready))
         for entry in entries:
-            if entry.model is not None:
-                await entry.model.unload()
-            entry.end_lease()
+            await entry.release()
 
     def _why_not(self, name: str, version: str, number: str) -> SeqserveError:
         """Why nobody answers: the version is not here, or not ready."""
-        versions = self._models[name].versions
-        found = versions.get(number)
-        if found is not None:
-            reason = f": {found.reason}" if found.reason else ""
-            return ModelNotReady(
-                f"model {name!r} version {number!r} is not ready: {found.state.value}{reason}"
-            )
+        versions, labels = self._models[name].versions, self.routing(name).labels
         if not number:
             states = ", ".join(f"{entry.version} {entry.state.value}" for entry in self.versions_of(name))
             return ModelNotReady(f"model {name!r} has no version that is ready: {states}")
-        available = ", ".join([*sorted(versions, key=version_number), *sorted(self.routing(name).labels)])
-        return VersionNotFound(name, version or number, available=available)
+        label = version or STABLE
+        meant = f" (label {label!r})" if label in labels else ""
+        found = versions.get(number)
+        if found is not None:
+            return ModelNotReady(f"model {name!r} version {number!r}{meant} is not ready: {_standing(found)}")
+        available = ", ".join([*sorted(versions, key=version_number), *sorted(labels)])
+        return VersionNotFound(name, number, available=f"{available}{meant and f'; asked for as{meant}'}")
 
     def _note_readiness(self) -> None:
         if self._was_ready or self._initial is None:
@@ -217,10 +241,24 @@ class Repository:
         ready = [self.is_ready(name, "") for name in self._initial or self._models]
         self._was_ready = bool(ready) and (all(ready) or (self.is_any_enough and any(ready)))
 
-    async def _tell(self, entry: ModelVersion) -> None:
+    def _settle(self, name: str) -> None:
+        """Let labels point at what they were asked for, as far as it is up."""
+        up = [entry.version for entry in self.versions_of(name) if entry.is_up]
+        self._routing[name] = self.wanted_routing(name).settled(self.routing(name), up)
+        if name not in self._wanted:
+            del self._routing[name]
+
+    async def tell(self, entry: ModelVersion) -> None:
+        """Let the listeners hear of a version, also of one that has left."""
         self._note_readiness()
         for listener in self.listeners:
             await listener(entry)
+
+
+def _standing(entry: ModelVersion) -> str:
+    """A version's state, and the reason where that says more."""
+    is_told = entry.reason.lower() in ("", entry.state.value)
+    return entry.state.value if is_told else f"{entry.state.value}: {entry.reason}"
 
 
 _NO_ROUTING = Routing()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -75,13 +76,14 @@ class ReadyVersion:
 class ModelVersion:
     """One version of one model in the repository.
 
-    signature, archive_sha256: empty where the archive cannot be read.
+    path: of its archive. signature, archive_sha256: empty where the archive cannot be read.
     reason: the stable reason of a version that does not serve; the words are in the log.
     lease: keeps the archive from being pruned, for as long as the version is loaded.
     """
 
     name: str
     version: str
+    path: Path | None = None
     signature: Signature | None = None
     archive_sha256: str = ""
     state: ModelState = ModelState.LOADING
@@ -94,6 +96,13 @@ class ModelVersion:
     def is_up(self) -> bool:
         """Loaded, checked and not on its way out: it answers, or will again."""
         return self.state in (ModelState.READY, ModelState.STALLED)
+
+    async def release(self) -> None:
+        """Give back what the version holds, and let its archive go; a second time does nothing."""
+        model, self.model, self.ready = self.model, None, None
+        if model is not None:
+            await model.unload()
+        self.end_lease()
 
     def end_lease(self) -> None:
         """The archive may go, as far as this version is concerned."""

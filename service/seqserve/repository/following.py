@@ -1,0 +1,64 @@
+"""Follows the store for as long as the gateway serves: whatever goes wrong, what is loaded serves on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from seqserve.errors import StoreMissing
+from seqserve.repository.sync import StoreSync
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Following:
+    """Looks at the store when it may have changed, and when `wake` is called.
+
+    changes: yields whenever a look is due. on_look: called after each look.
+    """
+
+    sync: StoreSync
+    changes: Callable[[], AsyncIterator[None]]
+    on_look: Callable[[], None]
+    _is_due: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_away: bool = False
+
+    async def run(self) -> None:
+        """Follow until this task is cancelled."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            while True:
+                await self._is_due.wait()
+                self._is_due.clear()
+                await self.look()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Have a look taken soon, as labels and policies have changed."""
+        self._is_due.set()
+
+    async def look(self) -> None:
+        """Look at the store once."""
+        try:
+            await self.sync.sync()
+        except StoreMissing as error:
+            if not self._is_away:
+                log.warning("the store is away; what is loaded serves on", reason=str(error))
+            self._is_away = True
+        except Exception:
+            log.exception("the store could not be followed")
+        else:
+            if self._is_away:
+                log.info("the store is back")
+            self._is_away = False
+        self.on_look()
+
+    async def _watch(self) -> None:
+        async for _ in self.changes():
+            self._is_due.set()
