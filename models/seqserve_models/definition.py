@@ -68,6 +68,8 @@ class ModelInterface:
     minimum, maximum: range of the input's values, None where there is no bound.
     labels: of the classes, in the order of the outputs; may be empty.
     max_batch_size: examples that an engine sees at once.
+    resize: PNG and JPEG files of other sizes are brought to the model's, whatever their proportions.
+    invert: the pixels of such files are turned over, 255 - pixel. Both leave tensors as they are.
     """
 
     name: str
@@ -81,6 +83,8 @@ class ModelInterface:
     maximum: float | None = None
     labels: tuple[str, ...] = ()
     max_batch_size: int = 256
+    resize: bool = False
+    invert: bool = False
 
     @property
     def accepted_shapes(self) -> tuple[ExampleShape, ...]:

@@ -32,6 +32,18 @@ MAX_SIZE = 2**31
 MAX_BATCH_SIZE = 65536
 TASKS, LAYOUTS = get_args(Task), get_args(Layout)
 CHANNELS = (1, 3)
+A_TEXT, A_BOUND = (str, "a text"), (int | float | None, "a number, or None for no bound")
+A_SWITCH = (bool, "True or False")
+KINDS: dict[str, tuple[Any, str]] = {
+    "name": A_TEXT,
+    "input_name": A_TEXT,
+    "output_name": A_TEXT,
+    "max_batch_size": (int, "a whole number"),
+    "minimum": A_BOUND,
+    "maximum": A_BOUND,
+    "resize": A_SWITCH,
+    "invert": A_SWITCH,
+}
 
 
 def check_definition(definition: ModelDefinition) -> tuple[LayerRow, ...]:
@@ -131,9 +143,9 @@ def _faults(interface: ModelInterface) -> Iterator[str]:
 
 def _kind_faults(interface: ModelInterface) -> Iterator[str]:
     """What Python lets anybody write, and a signature cannot hold."""
-    for field in ("name", "input_name", "output_name"):
-        if not isinstance(getattr(interface, field), str):
-            yield f"{field} {getattr(interface, field)!r}; accepted: a text"
+    for field, (kind, accepted) in KINDS.items():
+        if not isinstance(getattr(interface, field), kind):
+            yield f"{field} {getattr(interface, field)!r}; accepted: {accepted}"
     for field in ("input_shape", "output_shape"):
         if not _is_shape(getattr(interface, field)):
             yield f"{field} {getattr(interface, field)!r}; accepted: a tuple of sizes, such as (28, 28)"
@@ -143,12 +155,6 @@ def _kind_faults(interface: ModelInterface) -> Iterator[str]:
     labels: Any = interface.labels
     if not isinstance(labels, tuple) or not all(isinstance(label, str) for label in labels):
         yield f"labels {labels!r}; accepted: a tuple of texts"
-    size: Any = interface.max_batch_size
-    if not isinstance(size, int):
-        yield f"max_batch_size {size!r}; accepted: a whole number"
-    for field in ("minimum", "maximum"):
-        if not isinstance(getattr(interface, field), int | float | None):
-            yield f"{field} {getattr(interface, field)!r}; accepted: a number, or None for no bound"
 
 
 def _is_shape(value: object) -> bool:
@@ -182,6 +188,9 @@ def _shape_faults(interface: ModelInterface) -> Iterator[str]:
 def _image_faults(interface: ModelInterface) -> Iterator[str]:
     """All layouts but flat mean pictures, and one picture."""
     images = [example for example in interface.accepted_shapes if example.layout != "flat"]
+    for field in ("resize", "invert"):
+        if getattr(interface, field) and not images:
+            yield f"{field} is for pictures; accepted where one of example_shapes is HW, CHW or HWC"
     sizes = {
         tuple(sorted({"C": 1, **dict(zip(layout, shape, strict=True))}.items())) for shape, layout in images
     }

@@ -46,7 +46,11 @@ PNG_PASSES = (
 )  # fmt: skip
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
-JPEG_FILL, JPEG_SCAN, JPEG_END = 0xFF, 0xDA, b"\xff\xd9"
+JPEG_FILL, JPEG_SCAN, JPEG_END = 0xFF, 0xDA, 0xD9
+# A marker behind a scan, whose own FF are followed by 00 or by a restart's D0 to D7.
+JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+MAX_JPEG_SCANS = 100  # each may be a few bytes, and costs a pass over all pixels
+MAX_SIDE, MAX_IMAGE_PIXELS = 4096, 16_000_000  # of images that are resized
 CONTENT_TYPES = ("application/json", "image/png", "image/jpeg", "application/octet-stream")
 GATEWAY_KEYS = ("data", "shape", "datatype")
 IMAGE_DATATYPES = ("FP32", "FP16", "BF16", "UINT8")
@@ -253,7 +257,10 @@ def decode_raw(content: Content, headers: dict[str, str], signature: Document) -
 
 
 def decode_image(content: Content, signature: Document) -> Values:
-    """One PNG or JPEG, exactly of the model's size, as one row. Raises Refused, where the gateway does."""
+    """One PNG or JPEG as one row, resized and inverted as the signature says.
+
+    Raises Refused, where the gateway does.
+    """
     if not takes_images(signature):
         raise refusal("DATATYPE_NOT_ACCEPTED", signature, "an image", ", ".join(NUMBER_DATATYPES))
     if not content.startswith((PNG_MAGIC, JPEG_MAGIC)):
@@ -261,6 +268,7 @@ def decode_image(content: Content, signature: Document) -> Values:
     height, width, channels = image_size(signature)
     try:
         pixels = read_pixels(content, (width, height), "L" if channels == 1 else "RGB", signature)
+        pixels = 255 - pixels if signature.get("invert") else pixels
     except (Refused, ImportError):  # without PIL, the fault is not the file's
         raise
     except Exception:  # noqa: BLE001  # what the checks and PIL's decoders raise on damaged files
@@ -280,12 +288,11 @@ def read_pixels(content: Content, size: tuple[int, int], mode: str, signature: D
     """Pixels of a whole image in mode L or RGB, alpha over black. Raises whatever it finds damaged."""
     from PIL import Image  # noqa: PLC0415  # only where an image arrives
 
-    width, height = header_size(content)
-    if (width, height) != size:  # before anything is decoded
-        raise refusal("IMAGE_SIZE", signature, f"{width}x{height} pixels", f"{size[0]}x{size[1]} pixels")
-    check_whole(content)
+    came = header_size(content)
+    check_image_size(came, size, signature)  # before anything is decoded
+    check_whole(content, signature)
     image: Image.Image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
-    if image.size != size:
+    if image.size != came:
         raise ValueError("a second header with another size")
     image.load()
     is_deep = image.mode.startswith("I")  # 16-bit grey
@@ -294,9 +301,20 @@ def read_pixels(content: Content, size: tuple[int, int], mode: str, signature: D
     if is_deep:  # convert() would cut off at 255, the upper 8 bits count
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.has_transparency_data:
-        black = Image.new("RGBA", size, (0, 0, 0, 255))
+        black = Image.new("RGBA", came, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
-    return np.asarray(image.convert(mode))
+    return np.asarray(image.convert(mode).resize(size, Image.Resampling.BILINEAR))
+
+
+def check_image_size(came: tuple[int, int], size: tuple[int, int], signature: Document) -> None:
+    """Width and height are the model's, or within bounds where it says `resize`. Raises Refused."""
+    accepted = f"{size[0]}x{size[1]} pixels"
+    if signature.get("resize"):
+        if min(came) > 0 and max(came) <= MAX_SIDE and math.prod(came) <= MAX_IMAGE_PIXELS:
+            return
+        accepted = f"1 to {MAX_SIDE} pixels a side, and {MAX_IMAGE_PIXELS} in all"
+    if came != size:
+        raise refusal("IMAGE_SIZE", signature, f"{came[0]}x{came[1]} pixels", accepted)
 
 
 def header_size(content: Content) -> tuple[int, int]:
@@ -310,14 +328,15 @@ def header_size(content: Content) -> tuple[int, int]:
     return width, height
 
 
-def check_whole(content: Content) -> None:
-    """What PIL would fill up: a JPEG's end behind its first scan, or a PNG's chunks and rows of pixels."""
+def check_whole(content: Content, signature: Document) -> None:
+    """What PIL would fill up: a JPEG's end behind its scans, or a PNG's chunks and rows of pixels."""
     if content.startswith(PNG_MAGIC):
         scan, expected = png_scan(content), png_scan_bytes(content)
         if len(zlib.decompressobj().decompress(scan, expected)) < expected:
             raise ValueError("too few rows")
-    elif content.find(JPEG_END, jpeg_segment(content, {JPEG_SCAN})) < 0:
-        raise ValueError("no end")
+    elif jpeg_scans(content) > MAX_JPEG_SCANS:
+        came = f"a JPEG of more than {MAX_JPEG_SCANS} scans"
+        raise refusal("IMAGE_FORMAT", signature, came, f"at most {MAX_JPEG_SCANS} scans")
 
 
 def jpeg_segment(content: Content, wanted: set[int]) -> int:
@@ -334,6 +353,18 @@ def jpeg_segment(content: Content, wanted: set[int]) -> int:
         if marker not in JPEG_WITHOUT_LENGTH:
             at += int.from_bytes(content[at : at + 2], "big")
     raise ValueError("no such segment")
+
+
+def jpeg_scans(content: Content) -> int:
+    """How many scans there are up to the end, or one more than are accepted."""
+    scans, marker, at = 0, JPEG_SCAN, jpeg_segment(content, {JPEG_SCAN})
+    while marker != JPEG_END and scans <= MAX_JPEG_SCANS:
+        scans += marker == JPEG_SCAN
+        following = JPEG_MARKER.search(content, at + int.from_bytes(content[at : at + 2], "big"))
+        if following is None:
+            raise ValueError("no end")
+        marker, at = following[1][0], following.end()
+    return scans
 
 
 def png_scan(content: Content) -> bytearray:

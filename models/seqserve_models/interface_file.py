@@ -46,6 +46,8 @@ class InterfaceFile(_Strict):
     maximum: float | None = None
     labels: list[str] = Field(default_factory=list)
     max_batch_size: int = 256
+    resize: bool = False
+    invert: bool = False
     training: dict[str, Any] = Field(default_factory=dict)
     schema_version: Literal[1] = 1
     version: Any = None
@@ -66,6 +68,8 @@ class InterfaceFile(_Strict):
             maximum=self.maximum,
             labels=tuple(self.labels),
             max_batch_size=self.max_batch_size,
+            resize=self.resize,
+            invert=self.invert,
         )
         check_interface(interface)
         return interface

@@ -24,7 +24,8 @@ CUDA_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
 
 
 def signature_document(interface: ModelInterface, version: str, training: Mapping[str, Any]) -> bytes:
-    """The signature as JSON with sorted keys."""
+    """The signature as JSON with sorted keys. What is done to pictures is said only where it is done."""
+    pictures = {"resize": interface.resize, "invert": interface.invert}
     return json_document(
         {
             "schema_version": SCHEMA_VERSION,
@@ -44,6 +45,7 @@ def signature_document(interface: ModelInterface, version: str, training: Mappin
             "max_batch_size": interface.max_batch_size,
             "training": dict(training),
             "tolerance": {"cpu": CPU_TOLERANCE._asdict(), "cuda": CUDA_TOLERANCE._asdict()},
+            **{field: True for field, is_done in pictures.items() if is_done},
         }
     )
 

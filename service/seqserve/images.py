@@ -1,12 +1,14 @@
 """PNG and JPEG files to pixels, exactly as large as the model wants them.
 
 Nothing is decoded before the size in the file's header has been compared with the signature, so a
-small file that claims to be a huge picture costs nothing. Metadata (EXIF, profiles, text) is ignored.
+small file that claims to be a huge picture costs nothing. Where the signature says `resize`, other sizes
+within MAX_SIDE and MAX_PIXELS are accepted and stretched. Metadata (EXIF, profiles, text) is ignored.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,9 +18,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from seqserve.errors import InvalidRequest
-from seqserve.signature import ImageSize
+from seqserve.signature import ImageSize, Signature
 
 PixelArray = npt.NDArray[np.uint8]
+
+MAX_SIDE = 4096
+MAX_PIXELS = 16_000_000
+# Each may be a few bytes, and costs a pass over all pixels. Progressive files have about ten.
+MAX_JPEG_SCANS = 100
+# Its weights are never negative, so ink gets no halo as with LANCZOS. It averages all pixels where a picture
+# shrinks and interpolates where it grows; BOX would give blocks there.
+RESAMPLING = Image.Resampling.BILINEAR
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -28,7 +38,9 @@ _ACCEPTED = "a whole PNG or JPEG file"
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_SCAN = 0xDA
-_JPEG_END = b"\xff\xd9"
+_JPEG_END = 0xD9
+# A marker behind a scan, whose own FF are followed by 00 or by a restart's D0 to D7.
+_JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 _PNG_CHUNK_FRAME = 12  # length, kind and CRC, 4 bytes each
 # PNG: samples of a pixel by colour type; Adam7's passes as first column, first row and their steps.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -46,33 +58,32 @@ class _UnsupportedError(Exception):
     """A whole file whose pixels have no plain meaning as grey or RGB."""
 
 
-def decode_image(blob: bytes, size: ImageSize, field: str, index: int) -> PixelArray:
-    """UINT8 pixels [height, width] for one channel, [height, width, 3] for RGB.
+def decode_image(blob: bytes, signature: Signature, index: int) -> PixelArray:
+    """UINT8 pixels of the model's image: [height, width] for one channel, [height, width, 3] for RGB.
 
-    field and index name the picture in errors (`image[3]`). Colour becomes grey by ITU-R 601, what
-    is transparent lies over black, of 16 bits the upper 8 count, a grey file fills all of RGB.
-    Raises InvalidRequest: IMAGE_FORMAT, IMAGE_SIZE, IMAGE_BROKEN.
+    index names the picture in errors (`image[3]`). Colour becomes grey by ITU-R 601, what is transparent
+    lies over black, of 16 bits the upper 8 count, a grey file fills all of RGB. Only then is it resized
+    and at last inverted, where the signature says so.
+    Raises InvalidRequest: IMAGE_FORMAT, IMAGE_SIZE, IMAGE_BROKEN; ValueError for a model without images.
     """
-    where = f"{field}[{index}]"
+    if signature.image_size is None:
+        raise ValueError(f"{signature.name} takes no images")
+    size, where = signature.image_size, f"{signature.input.name}[{index}]"
     try:
         is_png = _is_png(blob)
         came = _png_size(blob) if is_png else _jpeg_size(blob)  # (width, height)
-        if came != (size.width, size.height):
-            raise InvalidRequest(
-                "IMAGE_SIZE",
-                field=where,
-                came=f"{came[0]}x{came[1]} pixels (width x height)",
-                accepted=f"{size.width}x{size.height}",
-            )
+        _check_size(came, size, where, may_differ=signature.resize)
         if is_png:
             _check_png(blob)
         else:
-            _check_jpeg_end(blob)
-        return _pixels(_open(blob, "PNG" if is_png else "JPEG", came), size.channels)
+            _check_jpeg(blob)
+        image = _converted(_open(blob, "PNG" if is_png else "JPEG", came), size.channels)
     except _UnsupportedError as error:
         raise InvalidRequest("IMAGE_FORMAT", field=where, came=error, accepted="PNG or JPEG") from error
     except _BrokenError as error:
         raise InvalidRequest("IMAGE_BROKEN", field=where, came=error, accepted=_ACCEPTED) from error
+    pixels: PixelArray = np.asarray(image.resize((size.width, size.height), RESAMPLING))
+    return 255 - pixels if signature.invert else pixels
 
 
 def _is_png(blob: bytes) -> bool:
@@ -82,6 +93,20 @@ def _is_png(blob: bytes) -> bool:
     if blob.startswith(_JPEG_MAGIC):
         return False
     raise _UnsupportedError(f"a file that begins with {blob[:8].hex(' ') or 'nothing'}")
+
+
+def _check_size(came: tuple[int, int], size: ImageSize, where: str, *, may_differ: bool) -> None:
+    """Whether a picture, (width, height), is the model's, or one that can be made so."""
+    is_bounded = min(came) >= 1 and max(came) <= MAX_SIDE and came[0] * came[1] <= MAX_PIXELS
+    if came == (size.width, size.height) or (may_differ and is_bounded):
+        return
+    bounds = f"1 to {MAX_SIDE} pixels a side, and {MAX_PIXELS} in all"
+    raise InvalidRequest(
+        "IMAGE_SIZE",
+        field=where,
+        came=f"{came[0]}x{came[1]} pixels (width x height)",
+        accepted=bounds if may_differ else f"{size.width}x{size.height}",
+    )
 
 
 def _png_size(blob: bytes) -> tuple[int, int]:
@@ -165,11 +190,18 @@ def _jpeg_size(blob: bytes) -> tuple[int, int]:
     raise _BrokenError("a JPEG without a size before its first scan")
 
 
-def _check_jpeg_end(blob: bytes) -> None:
-    # A decoder fills up what is missing at the end; entropy-coded bytes never contain the end marker.
-    scan = next(start for marker, start in _jpeg_segments(blob) if marker == _JPEG_SCAN)
-    if blob.find(_JPEG_END, scan) < 0:
-        raise _BrokenError("a JPEG that is cut off")
+def _check_jpeg(blob: bytes) -> None:
+    """The file has an end, since a decoder fills up what is missing there, and not too many scans."""
+    marker, position = next(found for found in _jpeg_segments(blob) if found[0] == _JPEG_SCAN)
+    scans = 0
+    while marker != _JPEG_END:
+        scans += marker == _JPEG_SCAN
+        if scans > MAX_JPEG_SCANS:
+            raise _UnsupportedError(f"a JPEG of more than {MAX_JPEG_SCANS} scans")
+        following = _JPEG_MARKER.search(blob, position + int.from_bytes(blob[position : position + 2]))
+        if following is None:
+            raise _BrokenError("a JPEG that is cut off")
+        marker, position = following[1][0], following.end()
 
 
 def _open(blob: bytes, format_name: str, size: tuple[int, int]) -> Image.Image:
@@ -185,7 +217,8 @@ def _open(blob: bytes, format_name: str, size: tuple[int, int]) -> Image.Image:
     return image
 
 
-def _pixels(image: Image.Image, channels: int) -> PixelArray:
+def _converted(image: Image.Image, channels: int) -> Image.Image:
+    """The picture in mode L or RGB."""
     if image.mode == "CMYK":
         raise _UnsupportedError("a CMYK JPEG")
     if image.mode.startswith("I"):  # 16-bit grey; convert() would clip where colours are shifted
@@ -193,8 +226,7 @@ def _pixels(image: Image.Image, channels: int) -> PixelArray:
     elif image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
-    pixels: PixelArray = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return pixels
+    return image.convert("L" if channels == 1 else "RGB")
 
 
 def _upper_bits(image: Image.Image) -> Image.Image:

@@ -87,6 +87,8 @@ class Signature(_Frozen):
     maximum: float | None = Field(default=None, allow_inf_nan=False)
     labels: list[str] = Field(default_factory=list)
     max_batch_size: int = Field(ge=1, le=65536)
+    resize: bool = False  # PNG and JPEG files of other sizes are brought to the image's
+    invert: bool = False  # and their pixels turned over, 255 - pixel
     training: dict[str, Any] = Field(default_factory=dict)
     tolerance: dict[Literal["cpu", "cuda"], dict[Literal["absolute", "relative"], float]] = Field(
         default_factory=dict
@@ -133,6 +135,13 @@ class Signature(_Frozen):
         # Flat rows of several channels could be in either order, and a wrong guess would go unnoticed.
         if channels > 1 and self.layouts.get(self.input.example_shape) not in ("CHW", "HWC"):
             raise ValueError("images of several channels need the input's own shape listed as CHW or HWC")
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_for_images(self) -> Self:
+        wrong = next((field for field in ("resize", "invert") if getattr(self, field)), None)
+        if wrong and self.image_size is None:
+            raise ValueError(f"{wrong} is for models of images, and no example shape is HW, CHW or HWC")
         return self
 
     @cached_property

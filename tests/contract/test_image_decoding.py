@@ -28,9 +28,8 @@ Decode = Callable[[bytes, str], Rows | str]
 def by_gateway(content: bytes, signature_name: str) -> Rows | str:
     """Rows or the reason of a refusal."""
     signature = Signature.parse(signature_document(signature_name))
-    assert signature.image_size is not None
     try:
-        pixels = decode_image(content, signature.image_size, signature.input.name, 0)
+        pixels = decode_image(content, signature, 0)
     except InvalidRequest as refused:
         return refused.detail
     return rows_of_pixels(pixels[np.newaxis], signature)

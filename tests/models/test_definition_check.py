@@ -30,6 +30,13 @@ from seqserve_models.signature import signature_document
         ({"max_batch_size": 0}, "max_batch_size 0; accepted: 1 to 65536"),
         ({"max_batch_size": 65537}, "max_batch_size 65537"),
         ({"max_batch_size": 2.5}, "max_batch_size 2.5; accepted: a whole number"),
+        ({"resize": 1}, "resize 1; accepted: True or False"),
+        ({"invert": None}, "invert None; accepted: True or False"),
+        (
+            {"resize": True, "example_shapes": ()},
+            "resize is for pictures; accepted where one of example_shapes is HW",
+        ),
+        ({"invert": True, "example_shapes": ()}, "invert is for pictures"),
         ({"input_name": ""}, "input_name has 0 characters; accepted: 1 to 128"),
         ({"output_name": "p" * 129}, "output_name has 129 characters"),
         ({"input_shape": 784}, "input_shape 784; accepted: a tuple of sizes"),

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from seqserve.signature import Signature
 from seqserve_models.build import BuildResult
 from seqserve_models.errors import BuildError, ModelInvalid, SignatureUnusable
 from seqserve_models.interface_file import read_interface
+from seqserve_models.signature import signature_document
 from seqserve_models.zoo import find_model
 
 MINIMAL: dict[str, Any] = {
@@ -83,6 +85,9 @@ def test_an_archives_own_signature_fits(tmp_path: Path, built: BuildResult) -> N
             ModelInvalid,
             r"example_shapes: \[5\] has 5 numbers, the input 4",
         ),
+        ({"resize": "yes"}, SignatureUnusable, "resize: .* valid boolean"),
+        ({"invert": 1}, SignatureUnusable, "invert: .* valid boolean"),
+        ({"resize": True}, ModelInvalid, "mine: resize is for pictures"),
         ({"schema_version": 2}, SignatureUnusable, "schema_version: "),
         ({"labels": ["a", "b", 3]}, SignatureUnusable, r"labels\.2: .* valid string"),
         ({"output": {"name": "p", "shape": [3]}}, SignatureUnusable, r"output\.shape is \[3\]; accepted: -1"),
@@ -97,6 +102,26 @@ def test_a_wrong_field_is_named(
 ) -> None:
     with pytest.raises(error, match=says):
         read_interface(written(tmp_path, MINIMAL | change)).interface()
+
+
+PICTURES = {
+    "input": {"name": "image", "shape": [-1, 4]},
+    "example_shapes": [{"shape": [2, 2], "layout": "HW"}],
+}
+
+
+def test_pictures_are_resized_and_inverted_where_it_is_written(tmp_path: Path) -> None:
+    for field, other in (("resize", "invert"), ("invert", "resize")):
+        interface = read_interface(written(tmp_path, MINIMAL | PICTURES | {field: True})).interface()
+        assert getattr(interface, field)
+        assert not getattr(interface, other)
+        archived = signature_document(interface, "1", {})
+        assert getattr(Signature.parse(archived), field)
+        document = json.loads(archived)
+        assert document[field] is True
+        assert other not in document
+        again = read_interface(written(tmp_path, document)).interface()
+        assert again == interface
 
 
 @pytest.mark.parametrize("missing", ["name", "input", "output"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from typing import Any
@@ -15,11 +16,22 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from seqserve.errors import InvalidRequest
-from seqserve.images import decode_image
-from seqserve.signature import ImageSize
+from seqserve.images import MAX_PIXELS, decode_image
+from seqserve.signature import Signature
+from support.contract import signature_document
 
-GREY = ImageSize(height=4, width=6, channels=1)
-RGB = ImageSize(height=4, width=6, channels=3)
+
+def _signature(*shape: int, **changes: Any) -> Signature:
+    """Of a model of images, [channels, height, width]."""
+    document = json.loads(signature_document("tiny_rgb")) | changes
+    document["input"]["shape"] = [-1, *shape]
+    document["example_shapes"] = [{"shape": shape, "layout": "CHW"}]
+    return Signature.parse(json.dumps(document).encode())
+
+
+GREY = _signature(1, 4, 6)
+RGB = _signature(3, 4, 6)
+SMALL = _signature(1, 2, 3, resize=True)
 PIXELS = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
 COLOURS = np.stack([PIXELS, PIXELS[::-1], 255 - PIXELS], axis=-1)
 EXIF_UPSIDE_DOWN = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0"
@@ -45,9 +57,9 @@ def _header(width: int, height: int, *, interlace: int = 0) -> bytes:
 END = _chunk(b"IEND", b"")
 
 
-def _refusal(blob: bytes, size: ImageSize = GREY, index: int = 0) -> InvalidRequest:
+def _refusal(blob: bytes, signature: Signature = GREY, index: int = 0) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as refusal:
-        decode_image(blob, size, "image", index)
+        decode_image(blob, signature, index)
     return refusal.value
 
 
@@ -62,18 +74,18 @@ def undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_grey_png_gives_its_pixels() -> None:
-    pixels = decode_image(_saved(PIXELS), GREY, "image", 0)
+    pixels = decode_image(_saved(PIXELS), GREY, 0)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, PIXELS)
 
 
 def test_a_colour_png_gives_its_pixels() -> None:
-    np.testing.assert_array_equal(decode_image(_saved(COLOURS), RGB, "image", 0), COLOURS)
+    np.testing.assert_array_equal(decode_image(_saved(COLOURS), RGB, 0), COLOURS)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
 def test_a_jpeg_gives_nearly_its_pixels(options: dict[str, Any]) -> None:
-    pixels = decode_image(_saved(PIXELS, "JPEG", quality=100, **options), GREY, "image", 0)
+    pixels = decode_image(_saved(PIXELS, "JPEG", quality=100, **options), GREY, 0)
     assert np.abs(pixels.astype(int) - PIXELS).max() <= 3
 
 
@@ -81,12 +93,12 @@ def test_colour_becomes_grey_by_itu_r_601() -> None:
     expected = np.array(
         [[(299 * int(r) + 587 * int(g) + 114 * int(b)) / 1000 for r, g, b in row] for row in COLOURS]
     )
-    pixels = decode_image(_saved(COLOURS), GREY, "image", 0)
+    pixels = decode_image(_saved(COLOURS), GREY, 0)
     assert np.abs(pixels - expected).max() <= 0.51
 
 
 def test_grey_fills_all_three_channels() -> None:
-    pixels = decode_image(_saved(PIXELS), RGB, "image", 0)
+    pixels = decode_image(_saved(PIXELS), RGB, 0)
     np.testing.assert_array_equal(pixels, np.stack([PIXELS] * 3, axis=-1))
 
 
@@ -94,21 +106,21 @@ def test_what_is_transparent_lies_over_black() -> None:
     alpha = np.full((4, 6), 255, np.uint8)
     alpha[0] = 0
     image = Image.fromarray(np.dstack([np.full((4, 6, 3), 200, np.uint8), alpha]))
-    pixels = decode_image(_saved(image), GREY, "image", 0)
+    pixels = decode_image(_saved(image), GREY, 0)
     assert pixels[0].max() == 0
     assert pixels[1:].min() == pixels[1:].max() == 200
 
 
 def test_half_transparent_grey_is_half_as_bright() -> None:
     image = Image.merge("LA", [Image.new("L", (6, 4), 200), Image.new("L", (6, 4), 128)])
-    assert set(decode_image(_saved(image), GREY, "image", 0).ravel().tolist()) == {100}
+    assert set(decode_image(_saved(image), GREY, 0).ravel().tolist()) == {100}
 
 
 def test_a_transparent_palette_entry_is_black() -> None:
     image = Image.new("P", (6, 4), 1)
     image.putpalette([255, 255, 255, 90, 90, 90])
     image.putpixel((0, 0), 0)
-    pixels = decode_image(_saved(image, transparency=0), GREY, "image", 0)
+    pixels = decode_image(_saved(image, transparency=0), GREY, 0)
     assert pixels[0, 0] == 0
     assert pixels[1, 1] == 90
 
@@ -116,19 +128,17 @@ def test_a_transparent_palette_entry_is_black() -> None:
 def test_a_palette_png_is_looked_up() -> None:
     image = Image.new("P", (6, 4), 1)
     image.putpalette([0, 0, 0, 10, 20, 30])
-    np.testing.assert_array_equal(decode_image(_saved(image), RGB, "image", 0)[0, 0], [10, 20, 30])
+    np.testing.assert_array_equal(decode_image(_saved(image), RGB, 0)[0, 0], [10, 20, 30])
 
 
 def test_a_bilevel_png_is_black_and_white() -> None:
     image = Image.fromarray(PIXELS > 100)
-    np.testing.assert_array_equal(
-        decode_image(_saved(image), GREY, "image", 0), np.where(PIXELS > 100, 255, 0)
-    )
+    np.testing.assert_array_equal(decode_image(_saved(image), GREY, 0), np.where(PIXELS > 100, 255, 0))
 
 
 def test_sixteen_bit_grey_keeps_its_upper_bits() -> None:
     deep = PIXELS.astype(np.uint16) * 256 + 77
-    np.testing.assert_array_equal(decode_image(_saved(deep), GREY, "image", 0), PIXELS)
+    np.testing.assert_array_equal(decode_image(_saved(deep), GREY, 0), PIXELS)
 
 
 def test_sixteen_bit_grey_with_a_transparent_colour_is_refused() -> None:
@@ -152,13 +162,13 @@ def test_an_interlaced_png_gives_the_same_pixels() -> None:
     parts = [PIXELS[top::down, left::right] for left, top, right, down in passes]
     scan = b"".join(b"\0" + row.tobytes() for part in parts for row in part if len(row))
     blob = PNG_MAGIC + _header(6, 4, interlace=1) + _chunk(b"IDAT", zlib.compress(scan)) + END
-    np.testing.assert_array_equal(decode_image(blob, GREY, "image", 0), PIXELS)
+    np.testing.assert_array_equal(decode_image(blob, GREY, 0), PIXELS)
 
 
 def test_exif_does_not_turn_the_image() -> None:
     exif = EXIF_UPSIDE_DOWN
-    turned = decode_image(_saved(PIXELS, "JPEG", exif=exif), GREY, "image", 0)
-    np.testing.assert_array_equal(turned, decode_image(_saved(PIXELS, "JPEG"), GREY, "image", 0))
+    turned = decode_image(_saved(PIXELS, "JPEG", exif=exif), GREY, 0)
+    np.testing.assert_array_equal(turned, decode_image(_saved(PIXELS, "JPEG"), GREY, 0))
 
 
 @pytest.mark.usefixtures("undecoded")
@@ -190,6 +200,34 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     refused = _refusal(blob)
     assert refused.detail == "IMAGE_SIZE"
     assert "60000x60000" in refused.came
+
+
+@pytest.mark.usefixtures("undecoded")
+@pytest.mark.parametrize("size", [(4097, 1), (1, 4097), (4001, 4000), (60000, 60000), (0, 1)])
+def test_what_is_too_large_to_be_resized_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    blob = PNG_MAGIC + _header(*size) + _chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    refused = _refusal(blob, SMALL)
+    assert refused.detail == "IMAGE_SIZE"
+    assert f"{size[0]}x{size[1]}" in refused.came
+    assert refused.accepted == "1 to 4096 pixels a side, and 16000000 in all"
+
+
+def test_the_largest_picture_that_is_resized() -> None:
+    side = int(MAX_PIXELS**0.5)
+    picture = Image.new("L", (side, side), 90)
+    picture.paste(30, (0, 0, side, side // 2))
+    # The other half counts a seventh.
+    np.testing.assert_array_equal(decode_image(_saved(picture), SMALL, 0), [[39] * 3, [81] * 3])
+
+
+def test_a_model_of_images_beyond_the_bounds_takes_them_as_they_are() -> None:
+    wide = np.arange(5000, dtype=np.uint16).astype(np.uint8)[np.newaxis]
+    np.testing.assert_array_equal(decode_image(_saved(wide), _signature(1, 1, 5000, resize=True), 0), wide)
+
+
+def test_a_model_without_images_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="line takes no images"):
+        decode_image(_saved(PIXELS), Signature.parse(signature_document("line")), 0)
 
 
 def test_a_second_header_with_another_size_is_refused() -> None:
@@ -248,13 +286,18 @@ def test_a_cmyk_jpeg_is_refused() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(["PNG", "JPEG"]), st.integers(0, 10**6), st.binary(min_size=1, max_size=8))
-def test_damaged_files_are_pixels_or_a_refusal(kind: str, at: int, junk: bytes) -> None:
+@given(
+    st.sampled_from(["PNG", "JPEG"]),
+    st.integers(0, 10**6),
+    st.binary(min_size=1, max_size=8),
+    st.sampled_from([RGB, SMALL]),
+)
+def test_damaged_files_are_pixels_or_a_refusal(kind: str, at: int, junk: bytes, signature: Signature) -> None:
     whole = _saved(COLOURS, kind)
     position = at % len(whole)
     damaged = whole[:position] + junk + whole[position + len(junk) :]
     try:
-        outcome = str(decode_image(damaged, RGB, "image", 0).shape)
+        outcome = str(decode_image(damaged, signature, 0).shape)
     except InvalidRequest as refusal:
         outcome = refusal.detail
-    assert outcome in {"(4, 6, 3)", "IMAGE_FORMAT", "IMAGE_SIZE", "IMAGE_BROKEN"}
+    assert outcome in {"(4, 6, 3)", "(2, 3)", "IMAGE_FORMAT", "IMAGE_SIZE", "IMAGE_BROKEN"}

@@ -58,6 +58,7 @@ def _put_signature(model: pb.Model, signature: Signature) -> None:
     model.example_shapes.extend(",".join(map(str, shape)) for shape in signature.layouts)
     model.labels.extend(signature.labels)
     model.max_batch_size = signature.max_batch_size
+    model.resize, model.invert = signature.resize, signature.invert
     if signature.minimum is not None:
         model.minimum = signature.minimum
     if signature.maximum is not None:

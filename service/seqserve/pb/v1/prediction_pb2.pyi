@@ -160,7 +160,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., version_labels: _Optional[_Mapping[str, str]] = ..., version_weights: _Optional[_Mapping[str, int]] = ..., default_version: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "state", "reason", "task", "input", "example_shapes", "labels", "archive_sha256", "output", "input_shape", "output_shape", "minimum", "maximum", "max_batch_size")
+    __slots__ = ("name", "version", "state", "reason", "task", "input", "example_shapes", "labels", "archive_sha256", "output", "input_shape", "output_shape", "minimum", "maximum", "max_batch_size", "resize", "invert")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +176,8 @@ class Model(_message.Message):
     MINIMUM_FIELD_NUMBER: _ClassVar[int]
     MAXIMUM_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RESIZE_FIELD_NUMBER: _ClassVar[int]
+    INVERT_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     state: ModelState
@@ -191,4 +193,6 @@ class Model(_message.Message):
     minimum: float
     maximum: float
     max_batch_size: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., input: _Optional[str] = ..., example_shapes: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., archive_sha256: _Optional[str] = ..., output: _Optional[str] = ..., input_shape: _Optional[_Iterable[int]] = ..., output_shape: _Optional[_Iterable[int]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., max_batch_size: _Optional[int] = ...) -> None: ...
+    resize: bool
+    invert: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., input: _Optional[str] = ..., example_shapes: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., archive_sha256: _Optional[str] = ..., output: _Optional[str] = ..., input_shape: _Optional[_Iterable[int]] = ..., output_shape: _Optional[_Iterable[int]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., max_batch_size: _Optional[int] = ..., resize: _Optional[bool] = ..., invert: _Optional[bool] = ...) -> None: ...
