@@ -6,27 +6,15 @@ Pure functions over names and numbers; source: Open Inference Protocol v2 and Tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from seqserve.errors import InvalidRequest
-from seqserve.repository.versions import ModelState
-from seqserve.signature import Signature, TensorSpec
+from seqserve.signature import Signature
 
 TIMEOUT = "timeout"
 """Triton's parameter: microseconds."""
-BACKEND = "seqserve"
-INDEX_STATES = {
-    ModelState.LOADING: "LOADING",
-    ModelState.READY: "READY",
-    ModelState.STALLED: "UNAVAILABLE",
-    ModelState.UNLOADING: "UNLOADING",
-    ModelState.UNLOADED: "UNAVAILABLE",
-    ModelState.FAILED: "UNAVAILABLE",
-}
-"""As Triton's model repository extension names them."""
-
+MAX_TIMEOUT = 2**63 - 1
 _UNSUPPORTED_PARAMETERS = ("sequence_", "shared_memory_")
-_CONFIG_DATATYPES = {"FP32": "TYPE_FP32"}
 
 
 def check_parameter_names(names: Iterable[str]) -> None:
@@ -48,7 +36,7 @@ def timeout_seconds(microseconds: object, remaining: float | None) -> float | No
     What `check_timeout` refuses counts as absent here: the refusal comes with the other checks, so that
     it is counted as they are.
     """
-    if not _is_positive_integer(microseconds):
+    if not _is_timeout(microseconds):
         return remaining
     seconds = microseconds / 1e6
     return seconds if remaining is None else min(seconds, remaining)
@@ -56,15 +44,16 @@ def timeout_seconds(microseconds: object, remaining: float | None) -> float | No
 
 def check_timeout(microseconds: object) -> None:
     """Triton's `timeout`, None where it is absent. Raises InvalidRequest."""
-    if microseconds is not None and not _is_positive_integer(microseconds):
+    if microseconds is not None and not _is_timeout(microseconds):
         raise InvalidRequest(
             "PARAMETER_NOT_ACCEPTED", field=f"parameters.{TIMEOUT}", came=microseconds,
-            accepted="a positive number of microseconds",
+            accepted="a positive number of microseconds, of 64 bits",
         )  # fmt: skip
 
 
-def _is_positive_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _is_timeout(value: object) -> TypeGuard[int]:
+    """Bounded, since an integer of hundreds of digits is no float."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_TIMEOUT
 
 
 def check_input_names(names: Sequence[str], signature: Signature) -> None:
@@ -85,27 +74,11 @@ def check_output_names(names: Sequence[str], signature: Signature) -> None:
         )  # fmt: skip
 
 
-def model_config(signature: Signature, max_batch_size: int, max_queue_delay_seconds: float) -> dict[str, Any]:
-    """Triton's ModelConfig as far as it holds here, in protobuf's JSON form; dims without the batch.
-
-    max_batch_size: as it is set for this model, which may be less than the archive allows.
-    """
-    return {
-        "name": signature.name,
-        "platform": signature.platform,
-        "backend": BACKEND,
-        "version_policy": {"specific": {"versions": [int(signature.version)]}},
-        "max_batch_size": max_batch_size,
-        "input": [_config_tensor(signature.input)],
-        "output": [_config_tensor(signature.output)],
-        "dynamic_batching": {"max_queue_delay_microseconds": round(max_queue_delay_seconds * 1e6)},
-        "model_transaction_policy": {"decoupled": False},
-    }
-
-
-def _config_tensor(spec: TensorSpec) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "data_type": _CONFIG_DATATYPES[spec.datatype],
-        "dims": list(spec.example_shape),
-    }
+def check_load_parameters(names: Iterable[str]) -> None:
+    """Triton's Load takes files and configurations; ours takes none. Raises InvalidRequest."""
+    given = sorted(names)
+    if given:
+        raise InvalidRequest(
+            "PARAMETER_NOT_ACCEPTED", field="parameters", came=", ".join(given),
+            accepted="no parameters; the store is the only source of models",
+        )  # fmt: skip

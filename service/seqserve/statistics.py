@@ -1,16 +1,21 @@
 """What became of each version's requests, in the counters of Triton's statistics extension.
 
-All of them are cumulative; a version that is loaded again goes on counting. Source: Triton's
-statistics extension of the Open Inference Protocol.
+All of them are cumulative; a version that is loaded again goes on counting, unless hundreds of others
+have left since. Source: Triton's statistics extension of the Open Inference Protocol.
 """
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from seqserve.errors import ModelNotFound, VersionNotFound
 from seqserve.observers import Phases, VersionObserver
+from seqserve.repository.versions import ModelState, ModelVersion
+
+KEPT_VERSIONS = 256
+"""Versions that are gone and keep their counters, in case that they come back."""
 
 
 @dataclass(slots=True)
@@ -89,30 +94,26 @@ class VersionStatistics(VersionObserver):
 
 
 class Statistics:
-    """The counters of every version that ever served, by model and version."""
+    """The counters of every version that serves, and of those that did not long ago."""
 
     def __init__(self) -> None:
-        self._versions: dict[str, dict[str, VersionStatistics]] = {}
+        self._versions: dict[tuple[str, str], VersionStatistics] = {}
+        self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def of(self, name: str, version: str) -> VersionStatistics:
         """A version's counters, at zero for a new one."""
-        versions = self._versions.setdefault(name, {})
-        if version not in versions:
-            versions[version] = VersionStatistics(name, version)
-        return versions[version]
+        return self._versions.setdefault((name, version), VersionStatistics(name, version))
 
-    def find(self, name: str, version: str) -> list[VersionStatistics]:
-        """Those that fit: "" as a name is every model, "" as a version every version.
+    def find(self, versions: Iterable[ModelVersion]) -> list[VersionStatistics]:
+        """Of each of these, at zero for those that never served."""
+        keys = ((entry.name, entry.version) for entry in versions)
+        return [self._versions.get(key) or VersionStatistics(*key) for key in keys]
 
-        Raises ModelNotFound, VersionNotFound.
-        """
-        if not name:
-            return [counters for versions in self._versions.values() for counters in versions.values()]
-        if name not in self._versions:
-            raise ModelNotFound(name)
-        versions = self._versions[name]
-        if not version:
-            return list(versions.values())
-        if version not in versions:
-            raise VersionNotFound(name, version, available=", ".join(versions))
-        return [versions[version]]
+    async def follow(self, changed: ModelVersion) -> None:
+        """A listener of the repository: of what is gone, only the last KEPT_VERSIONS are kept."""
+        key = (changed.name, changed.version)
+        self._gone.pop(key, None)
+        if changed.state in {ModelState.UNLOADED, ModelState.FAILED}:
+            self._gone[key] = None
+            if len(self._gone) > KEPT_VERSIONS:
+                self._versions.pop(self._gone.popitem(last=False)[0], None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -79,6 +79,11 @@ def decode(
     _check_values(numbers, tensor, signature)
     batch = numbers.reshape(examples, *example_shape)
     return _to_own_layout(batch, signature.layouts[example_shape], signature)
+
+
+def join_bytes(elements: Iterable[bytes]) -> bytes:
+    """BYTES in raw form: each element behind its length, 4 bytes little-endian."""
+    return b"".join(_BYTES_LENGTH.pack(len(element)) + element for element in elements)
 
 
 def split_bytes(

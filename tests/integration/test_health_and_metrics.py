@@ -102,7 +102,21 @@ async def test_readyz_lists_the_models(http: httpx.AsyncClient) -> None:
     reply = await http.get("/readyz")
 
     assert reply.status_code == 200
-    assert reply.json() == {"ready": True, "models": [{"name": "tiny", "version": "1", "state": "ready"}]}
+    models = [{"name": "tiny", "version": "1", "state": "ready"}]
+    assert reply.json() == {"ready": True, "models": models, "unanswered": {}}
+
+
+async def test_readyz_says_whose_callers_are_not_answered_and_why(tmp_path: Path, engine: FakeEngine) -> None:
+    labels = {"tiny": {"labels": {"stable": "7"}}}
+    async with (
+        running_gateway([make_archive(tmp_path)], engine, models=labels) as gateway,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as client,
+    ):
+        reply = await client.get("/readyz")
+
+    assert reply.status_code == 503
+    assert "'7'" in reply.json()["unanswered"]["tiny"]
+    assert "label 'stable'" in reply.json()["unanswered"]["tiny"]
 
 
 async def test_metrics_count_requests_by_code_and_not_the_golden_rows(
@@ -182,7 +196,7 @@ async def test_health_forgets_a_version_that_has_left(tmp_path: Path, engine: Fa
         watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="model/tiny/1"), timeout=10)
         assert (await watch.read()).status == SERVING
 
-        del archives[0]
+        await gateway.apply(settings_for_tests(version_policy="latest:1"))
         await gateway.sync()
 
         while (status := (await watch.read()).status) == NOT_SERVING:  # while it was unloaded
@@ -235,6 +249,23 @@ async def test_without_its_engine_the_gateway_is_alive_and_not_ready(
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await _infer(inference_stub(channel))
     assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_of_messages_that_do_not_parse_only_those_that_ask_for_inference_count(
+    channel: grpc.aio.Channel, http: httpx.AsyncClient
+) -> None:
+    oip, ours = "/inference.GRPCInferenceService/", "/seqserve.v1.PredictionService/"
+    for method in (f"{oip}ModelInfer", f"{ours}Predict", f"{oip}ModelStatistics", f"{ours}ListModels"):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await send_bytes(channel, method, b"\xff")
+    for method in (f"{oip}ModelStreamInfer", f"{ours}PredictStream"):
+        call = channel.stream_stream(method, None, None)(None)
+        await call.write(b"\xff")
+        await call.read()
+        call.cancel()
+
+    page = (await http.get("/metrics")).text
+    assert 'seqserve_requests_total{code="INVALID_ARGUMENT",model="unknown",version="unknown"} 4.0' in page
 
 
 @pytest.mark.parametrize("method", ["Check", "Watch"])

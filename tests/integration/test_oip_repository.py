@@ -61,7 +61,9 @@ def control() -> Control:
 @asynccontextmanager
 async def serving(service: AdminService | InferenceService) -> AsyncIterator[GRPCInferenceServiceStub]:
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((service.handler(Boundary(NoTracing(), on_malformed=lambda: None)),))
+    server.add_generic_rpc_handlers(
+        (service.handler(Boundary(NoTracing(), lambda: None, max_message_bytes=2**20)),)
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -14,6 +14,7 @@ import pytest
 from seqserve.gateway import Gateway
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
+from seqserve.repository.versions import ModelState, ModelVersion
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway
@@ -163,3 +164,28 @@ async def test_what_is_not_there_is_not_found(
 
     assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
     assert details_of(refusal.value)["ErrorInfo"].reason in ("MODEL_NOT_FOUND", "VERSION_NOT_FOUND")
+
+
+async def test_a_version_that_failed_is_there_and_has_counted_nothing(
+    stub: GRPCInferenceServiceStub, gateway: Gateway
+) -> None:
+    await gateway.repository.put(ModelVersion("broken", "1", state=ModelState.FAILED, reason="GOLDEN"))
+
+    [found] = await asked(stub, "broken")
+
+    assert (found.name, found.version) == ("broken", "1")
+    assert counts(found) == dict.fromkeys(DURATIONS, 0)
+
+
+async def test_a_version_that_has_left_is_not_found_and_goes_on_counting_when_it_is_back(
+    stub: GRPCInferenceServiceStub, gateway: Gateway
+) -> None:
+    await stub.ModelInfer(infer_request(images(1), version="1"))
+    entry = gateway.repository.find("tiny", "1")
+    assert entry is not None
+    await gateway.repository.remove(entry)
+
+    assert ("tiny", "1") not in {(found.name, found.version) for found in await asked(stub)}
+    await gateway.repository.put(entry)
+    [found] = await asked(stub, "tiny", "1")
+    assert found.inference_count == 1

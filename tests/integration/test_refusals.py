@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 
@@ -181,3 +182,17 @@ async def test_nonsense_from_an_engine_is_internal_and_tells_nothing(
     assert set(details_of(refusal.value)) == {"ErrorInfo"}
     engine.fault = engine.wrong = None
     assert len(rows_of(await stub.ModelInfer(infer_request(GOOD)))) == 1
+
+
+async def test_of_malformed_messages_only_inference_requests_count_as_such(
+    gateway: Gateway, channel: grpc.aio.Channel
+) -> None:
+    for method in ("inference.GRPCInferenceService/ModelInfer", "seqserve.v1.PredictionService/Predict",
+                   "inference.GRPCInferenceService/ModelReady", "seqserve.v1.PredictionService/GetModel"):  # fmt: skip
+        with pytest.raises(grpc.aio.AioRpcError):
+            await send_bytes(channel, f"/{method}", b"\xff")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as http:
+        text = (await http.get("/metrics")).text
+
+    counted = 'seqserve_requests_total{code="INVALID_ARGUMENT",model="unknown",version="unknown"} 2.0'
+    assert counted in text

@@ -255,6 +255,22 @@ async def test_models_are_loaded_and_unloaded_where_administration_is_on(
     assert back.status_code == 200
 
 
+async def test_a_model_named_as_the_statistics_of_all_is_reached_by_its_version(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    async with (
+        running_gateway([make_archive(tmp_path, "stats")], engine) as gateway,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}/v2/models") as http,
+    ):
+        of_all = (await http.get("/stats")).json()
+        metadata = (await http.get("/stats/versions/1")).json()
+        answer = await http.post("/stats/infer", content=BODY)
+
+    assert [counters["name"] for counters in of_all["model_stats"]] == ["stats"]
+    assert (metadata["name"], metadata["versions"]) == ("stats", ["1"])
+    assert answer.status_code == 200
+
+
 async def test_what_is_no_http_is_refused(gateway: Gateway) -> None:
     async with dialled(gateway) as (reader, writer):
         writer.write(b"\x16\x03\x01 hello\r\n\r\n")

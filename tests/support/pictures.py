@@ -22,17 +22,20 @@ from PIL import Image
 Recipe = dict[str, Any]
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 FLIPPED_BITS = 0x55
 
 
 def picture(recipe: Recipe) -> bytes:
-    """The file of a case, with what `then` does to it: cut (as a slice's end), flip a byte, add bytes."""
+    """The file of a case, with what `then` does to it: cut (as a slice's end), flip a byte, add bytes, scans."""
     content = _whole(recipe)
     for step in recipe.get("then", []):
         if "cut" in step:
             content = content[: step["cut"]]
         elif "flip" in step:
             content = flipped(content, step["flip"])
+        elif "scans" in step:
+            content = _scanned(content, **step)
         else:
             content += bytes.fromhex(step["add"])
     return content
@@ -49,6 +52,13 @@ def chunk(kind: str, content: bytes) -> bytes:
     """A chunk of a PNG with its length and checksum."""
     named = kind.encode() + content
     return struct.pack(">I", len(content)) + named + struct.pack(">I", zlib.crc32(named))
+
+
+def _scanned(content: bytes, *, scans: int, between: str = "") -> bytes:
+    """A JPEG with its last scan again and again, until there are as many scans as asked for."""
+    last = content[content.rindex(SCAN) : -len(JPEG_END)]
+    again = (bytes.fromhex(between) + last) * (scans - content.count(SCAN))
+    return content[: -len(JPEG_END)] + again + JPEG_END
 
 
 def _whole(recipe: Recipe) -> bytes:

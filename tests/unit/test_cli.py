@@ -16,8 +16,10 @@ from seqserve.cli import COMMANDS
 from seqserve.cli import inspect as inspect_module
 from seqserve.cli.serve import SECTIONS
 from seqserve.settings import Settings
+from seqserve.signature import Signature
 from support.archives import make_archive
 from support.command import Ended, seqserve
+from support.contract import signature_document
 
 EXAMPLES = {
     "build": "seqserve build digit_mlp",
@@ -120,6 +122,14 @@ def test_wrong_usage_is_exit_status_2_and_one_line_that_names_the_help(arguments
 
     assert (ended.status, ended.output) == (2, "")
     assert "--help`)" in ended.one_line
+
+
+@pytest.mark.parametrize(("key", "shown"), [("any_size", ("true", "false")), ("negative", ("false", "true"))])
+def test_what_is_done_to_pictures_is_shown(tmp_path: Path, key: str, shown: tuple[str, str]) -> None:
+    path = make_archive(tmp_path, signature=Signature.parse(signature_document(key)))
+    ended = seqserve("inspect", str(path))
+
+    assert f'"resize": {shown[0]},\n  "invert": {shown[1]},' in ended.output
 
 
 def test_a_sound_archive_is_shown(tmp_path: Path) -> None:

@@ -6,6 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
 
 from seqserve.settings import read_settings
 from support.command import Ended, seqserve
@@ -16,6 +20,40 @@ grpc_port = 3003
 labels = { stable = 3 }
 weights = { stable = 9, 4 = 1 }
 """
+
+
+NUMBERS = st.integers(1024, 10**6)
+SECONDS = st.floats(0, 86400, allow_subnormal=False)
+SHARES = st.dictionaries(st.integers(1, 10**17).map(str), st.integers(0, 10**6)).filter(
+    lambda shares: not shares or any(shares.values())
+)
+SECTION = st.fixed_dictionaries(
+    {},
+    optional={
+        "labels": st.dictionaries(
+            st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,20}", fullmatch=True), st.integers(1, 99)
+        ),
+        "weights": SHARES,
+        "version_policy": st.sampled_from(["all", "latest:2", "listed:1,3"]),
+        "max_batch_size": st.integers(1, 1000),
+        "max_queue_size": NUMBERS,
+        "max_queue_delay_seconds": st.just(0.0) | SECONDS,
+        "max_batch_seconds": SECONDS.filter(bool),
+    },
+)
+DOCUMENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "host": st.text(min_size=1),
+        "grpc_port": st.integers(0, 65535),
+        "health_port": st.integers(0, 65535),
+        "watch": st.sampled_from(["auto", "poll", "off"]),
+        "allow_tf32": st.booleans(),
+        "max_queue_size": NUMBERS,
+        "max_queue_delay_seconds": SECONDS,
+        "models": st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), SECTION, max_size=3),
+    },
+)
 
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -52,6 +90,24 @@ def test_what_it_shows_has_the_same_effect_when_it_is_given_back(file: Path, tmp
     assert tomllib.loads(shown.read_text())["models"]["digit_mlp"]["labels"] == {"stable": "3"}
     flags = {"admin_port": "0", "allow_tf32": True}
     assert read_settings({}, shown).model_dump() == read_settings(flags, file).model_dump()
+
+
+def test_a_models_zeros_are_shown(file: Path) -> None:
+    file.write_text("max_queue_delay_seconds = 0.1\n[models.a]\nmax_queue_delay_seconds = 0.0\n[models.b]\n")
+
+    assert tomllib.loads(config("--config", str(file)).output)["models"] == {
+        "a": {"max_queue_delay_seconds": 0.0}, "b": {},
+    }  # fmt: skip
+
+
+@effort(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=DOCUMENT)
+def test_whatever_is_set_comes_back_equal(file: Path, document: dict[str, object]) -> None:
+    file.write_bytes(tomli_w.dumps(document).encode())
+    shown = file.with_name("shown.toml")
+    shown.write_bytes(config("--config", str(file)).output.encode())
+
+    assert read_settings({}, shown).model_dump() == read_settings({}, file).model_dump()
 
 
 def test_credentials_are_masked() -> None:

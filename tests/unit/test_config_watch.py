@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,7 @@ class World:
 
     path: Path
     applied: list[Settings] = field(default_factory=list)
+    is_applied: asyncio.Event = field(default_factory=asyncio.Event)
     noted: list[str] = field(default_factory=list)
     log: CapturingLogger = field(default_factory=CapturingLogger)
 
@@ -31,10 +34,13 @@ class World:
 
     async def apply(self, settings: Settings) -> None:
         self.applied.append(settings)
+        self.is_applied.set()
 
     async def change(self, text: str) -> None:
+        """Write the file, and look until it is settled."""
         self.path.write_text(text)
-        await self.watch.look()
+        while await self.watch.look():
+            pass
 
 
 @pytest.fixture
@@ -83,6 +89,88 @@ async def test_no_change_and_a_file_that_is_away_for_a_moment_are_no_news(world:
 
     assert world.applied == []
     assert world.noted == []
+
+
+async def test_a_change_counts_once_two_looks_have_seen_the_same(world: World) -> None:
+    world.path.write_text("")  # an editor has truncated it and not yet written
+    assert await world.watch.look()
+    world.path.write_text('log_level = "debug"\n')
+    assert await world.watch.look()
+    assert (world.applied, world.noted) == ([], [])
+
+    assert not await world.watch.look()
+    assert [settings.log_level for settings in world.applied] == ["debug"]
+    assert not await world.watch.look()
+    assert world.noted == ["loaded"]
+
+
+async def test_a_second_look_follows_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def once(*_: object) -> AsyncIterator[None]:
+        yield
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(config_watch, "changes", once)
+    monkeypatch.setattr(config_watch, "SETTLE_SECONDS", 0)
+    world.path.write_text('log_level = "debug"\n')
+    following = asyncio.create_task(world.watch.follow())
+    await world.is_applied.wait()
+    following.cancel()
+
+    assert [settings.log_level for settings in world.applied] == ["debug"]
+
+
+async def test_what_goes_wrong_does_not_end_the_following(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def twice(*_: object) -> AsyncIterator[None]:
+        world.path.write_text("log_level = 'debug'\n")
+        monkeypatch.setattr(world.watch, "read", lambda: 1 / 0)
+        yield
+        monkeypatch.setattr(world.watch, "read", world.read)
+        yield
+
+    monkeypatch.setattr(config_watch, "changes", twice)
+    monkeypatch.setattr(config_watch, "SETTLE_SECONDS", 0)
+    await world.watch.follow()
+
+    assert [call.method_name for call in world.log.calls] == ["exception", "warning", "info"]
+    assert [settings.log_level for settings in world.applied] == ["debug"]
+
+
+async def test_a_file_that_is_emptied_and_back_as_it_was_is_no_news(world: World) -> None:
+    content = world.path.read_text()
+    world.path.write_text("")
+    assert await world.watch.look()
+    world.path.write_text(content)
+
+    assert not await world.watch.look()
+    world.path.write_text("")
+    assert await world.watch.look()  # the emptiness of before does not count as the first of two
+    assert world.noted == []
+
+
+async def test_a_file_that_changes_while_it_is_read_is_not_settled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_while_somebody_writes() -> Settings:
+        world.path.write_text('log_level = "error"\n')
+        return world.read()
+
+    monkeypatch.setattr(world.watch, "read", read_while_somebody_writes)
+    world.path.write_text('log_level = "debug"\n')
+    assert await world.watch.look()
+    assert await world.watch.look()
+    assert (world.applied, world.noted) == ([], [])
+
+    assert await world.watch.look()
+    assert not await world.watch.look()
+    assert [settings.log_level for settings in world.applied] == ["error"]
+
+
+async def test_a_file_that_is_nested_too_deeply_counts_as_refused(world: World) -> None:
+    await world.change(f"a = {'[' * 5000}{']' * 5000}")
+
+    assert (world.applied, world.noted) == ([], ["refused"])
 
 
 async def test_a_flag_goes_on_beating_the_file(world: World) -> None:

@@ -11,19 +11,25 @@ from hypothesis import strategies as st
 from seqserve.errors import InvalidRequest
 from seqserve.oip_rules import (
     check_input_names,
+    check_load_parameters,
     check_output_names,
     check_parameter_names,
     check_timeout,
-    model_config,
     timeout_seconds,
 )
 from seqserve.signature import Signature
 from support.contract import signature_document
 
 DIGIT = Signature.parse(signature_document("digit"))
-LINE = Signature.parse(signature_document("line"))
 NO_MICROSECONDS = st.one_of(
-    st.integers(max_value=0), st.booleans(), st.text(), st.floats(), st.just([1]), st.just({})
+    st.integers(max_value=0),
+    st.integers(min_value=2**63),
+    st.just(10**400),
+    st.booleans(),
+    st.text(),
+    st.floats(),
+    st.just([1]),
+    st.just({}),
 )
 
 
@@ -45,7 +51,7 @@ def test_unknown_parameters_are_ignored(names: list[str]) -> None:
     check_parameter_names(names)
 
 
-@given(st.integers(min_value=1), st.none() | st.floats(min_value=0, max_value=1e6))
+@given(st.integers(1, 2**63 - 1), st.none() | st.floats(min_value=0, max_value=1e6))
 def test_the_tighter_of_timeout_and_deadline_counts(microseconds: int, remaining: float | None) -> None:
     check_timeout(microseconds)
     seconds = timeout_seconds(microseconds, remaining)
@@ -88,19 +94,9 @@ def test_outputs_are_all_or_the_one_there_is(names: list[str]) -> None:
     assert "'probabilities'" in str(refused)
 
 
-def test_the_configuration_tells_shapes_without_the_batch_and_the_delay_in_microseconds() -> None:
-    config = model_config(DIGIT, 64, max_queue_delay_seconds=0.0025)
+def test_a_load_takes_no_parameters() -> None:
+    check_load_parameters([])
 
-    assert config["name"] == "digit"
-    assert config["max_batch_size"] == 64
-    assert config["input"] == [{"name": "image", "data_type": "TYPE_FP32", "dims": [784]}]
-    assert config["output"] == [{"name": "probabilities", "data_type": "TYPE_FP32", "dims": [10]}]
-    assert config["dynamic_batching"] == {"max_queue_delay_microseconds": 2500}
-    assert config["model_transaction_policy"] == {"decoupled": False}
-    assert config["version_policy"] == {"specific": {"versions": [1]}}
-
-
-def test_the_configuration_of_a_regression_names_its_own_tensors() -> None:
-    config = model_config(LINE, 64, max_queue_delay_seconds=0.0)
-
-    assert [tensor["name"] for tensor in (*config["input"], *config["output"])] == ["x", "y"]
+    refused = refusal(lambda: check_load_parameters(["file:1/model.pt", "config"]))
+    assert (refused.detail, refused.field) == ("PARAMETER_NOT_ACCEPTED", "parameters")
+    assert "config, file:1/model.pt" in str(refused)

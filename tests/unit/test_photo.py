@@ -70,6 +70,18 @@ def test_a_photo_on_dark_ground_gives_the_same_picture_without_being_inverted(tm
     assert dark.png == light.png
 
 
+def test_a_model_that_inverts_gets_the_same_picture_in_negative(tmp_path: Path) -> None:
+    light, dark = saved(tmp_path, photo(), "light.png"), saved(tmp_path, 255 - photo(), "dark.png")
+
+    for path, steps in (
+        (light, ("cropped to 10x40", "resized to 28x28")),
+        (dark, ("inverted", "cropped to 10x40", "resized to 28x28")),
+    ):
+        picture = prepare(path, 28, 28, is_inverted_later=True)
+        assert picture.steps == steps
+        np.testing.assert_array_equal(pixels_of(picture), 255 - pixels_of(prepare(path, 28, 28)))
+
+
 def test_a_stroke_that_fills_its_photo_is_not_cropped(tmp_path: Path) -> None:
     grey = np.zeros((56, 56), np.uint8)
     np.fill_diagonal(grey, WHITE)

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from support.rest import HEADER, INFER, Port, infer_document
 
-TEXT = st.sampled_from(["image", "probabilities", "FP32", "UINT8", "BYTES", "classification"]) | st.text(
-    max_size=5
-)
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+WORDS = ["image", "probabilities", "FP32", "UINT8", "BYTES", "classification", "\ud800", "sequence_\udfff"]
+TEXT = st.sampled_from(WORDS) | st.text(max_size=5)
+INTEGERS = st.integers() | st.integers(-5, 5).map(lambda power: power * 10**400)
+LEAVES = st.none() | st.booleans() | INTEGERS | st.floats() | TEXT
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=12,
 )
 PARAMETERS = st.dictionaries(
-    st.sampled_from(["binary_data", "binary_data_size", "binary_data_output", "classification", "content_type", "timeout"]),
+    st.sampled_from(["binary_data", "binary_data_size", "binary_data_output", "classification", "content_type", "timeout"]) | TEXT,
     VALUES, max_size=2,
 )  # fmt: skip
 MEMBERS = ("id", "inputs", "outputs", "parameters", "name", "datatype", "shape", "data")

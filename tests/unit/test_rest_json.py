@@ -65,10 +65,18 @@ def test_what_json_can_say_is_read_as_it_was_written(padding: str, members: dict
         ('{"a":' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}", "JSON_TOO_DEEP"),
         ('{"a":' * 20 + "1" + "}" * 20, "JSON_TOO_DEEP"),
         ('{"a":' + "[" * 100_000, "JSON_TOO_DEEP"),
+        ('{"a":"\\ud800"}', "JSON_SURROGATE"),
+        ('{"a":[{"b":["\\uDFFF\\uD800"]}]}', "JSON_SURROGATE"),
+        ('{"a":{"\\udc00":1}}', "JSON_SURROGATE"),
     ],
 )
 def test_anything_else_is_refused_with_its_reason(text: str, expected: str, padding: str) -> None:
     assert reason((text + padding).encode()) == expected
+
+
+@pytest.mark.parametrize("text", ['{"\\uD83D\\ude00":["\\ud83d\\uDE00"]}', '{"a":"\\\\ud800"}'])
+def test_whole_surrogate_pairs_and_what_only_looks_like_half_of_one_are_taken(text: str) -> None:
+    assert parse_object(text.encode()) == json.loads(text)
 
 
 def test_sixteen_levels_are_taken() -> None:

@@ -166,6 +166,22 @@ async def test_a_compressed_body_is_no_media_of_ours(
     assert port.counted("INVALID_ARGUMENT") == 1
 
 
+async def test_encodings_in_two_headers_count_both(http: httpx.AsyncClient) -> None:
+    body = json.dumps(infer_document())
+    given = [("content-encoding", "identity"), ("content-encoding", "gzip")]
+    refused(await http.post(INFER, content=body, headers=given), 415, "CONTENT_ENCODING")
+    given[1] = ("content-encoding", "identity")
+    assert (await http.post(INFER, content=body, headers=given)).status_code == 200
+
+
+async def test_a_timeout_of_hundreds_of_digits_is_refused_and_counted(
+    http: httpx.AsyncClient, port: Port
+) -> None:
+    reply = await http.post(INFER, json=infer_document(parameters={"timeout": 10**400}))
+    refused(reply, 400, "PARAMETER_NOT_ACCEPTED")
+    assert port.counted("INVALID_ARGUMENT") == 1
+
+
 async def test_unknown_models_and_versions(http: httpx.AsyncClient, port: Port) -> None:
     reply = await http.post("/v2/models/nobody/infer", json=infer_document())
     assert "nobody" in refused(reply, 404, "MODEL_NOT_FOUND")["error"]

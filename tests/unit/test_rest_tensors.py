@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from seqserve.errors import InvalidRequest
-from seqserve.http_api.json_tensors import array_text, frame, pack, pack_base64
+from seqserve.http_api.json_tensors import array_text, pack, pack_base64
 from seqserve.signature import Signature
-from seqserve.tensors import RawTensor, decode, split_bytes
+from seqserve.tensors import RawTensor, decode, join_bytes, split_bytes
 from support.contract import Case, cases, content_of, rows_of, signature_document
 
 STORED = {"FP32": "<f4", "INT8": "i1", "UINT8": "u1", "INT16": "<i2", "UINT16": "<u2"}
@@ -121,7 +121,7 @@ def test_a_number_beyond_fp32_is_infinite_and_so_refused() -> None:
 def test_base64_strings_are_the_bytes_they_hold(elements: list[bytes]) -> None:
     texts = [base64.b64encode(element).decode() for element in elements]
     content = pack_base64(texts, "image", [len(elements)])
-    assert content == frame(elements)
+    assert content == join_bytes(elements)
     tiny = Signature.parse(signature_document("tiny_image"))
     assert split_bytes(RawTensor("image", "BYTES", (len(elements),), content), tiny) == elements
 

@@ -81,6 +81,66 @@ def test_faults_of_every_source_are_told_at_once(config: Path, environment: pyte
     assert "\n" not in message
 
 
+def test_faults_between_settings_are_told_beside_those_of_single_ones(config: Path) -> None:
+    config.write_text("""
+        grpc_port = "x"
+        max_queue_size = 10
+        default_timeout_seconds = 400
+        [models.a]
+        labels = { stable = 1, next = 1 }
+        weights = { stable = 0, next = 0, other = 0 }
+        max_queue_size = 1
+        [models.b]
+        lables = {}
+        max_queue_size = 2
+    """)
+    message = str(refusal({}, config))
+
+    for words in (
+        "grpc_port: ",
+        "max_queue_size: 10 is less than max_request_examples, 1024",
+        "default_timeout_seconds: 400 is more than max_timeout_seconds, 300",
+        "models.a.weights: 'other' is neither a version nor one of the labels ['next', 'stable']",
+        "two of ['next', 'other', 'stable'] mean the same version",
+        "all of them are 0",
+        "models.a.max_queue_size: 1 is less than max_request_examples, 1024",
+        "models.b.lables: ",
+        "models.b.max_queue_size: 2 is less than max_request_examples, 1024",
+    ):
+        assert words in message
+
+
+def test_what_follows_from_a_fault_is_not_told_as_another(config: Path) -> None:
+    config.write_text("""
+        max_request_examples = 0
+        max_queue_size = 10
+        max_timeout_seconds = "long"
+        default_timeout_seconds = 400
+        [models.a]
+        labels = { stable = 0 }
+        weights = { stable = 1 }
+        max_queue_size = "many"
+    """)
+    message = str(refusal({}, config))
+
+    for name in ("max_request_examples", "max_timeout_seconds", "labels.stable", "models.a.max_queue_size"):
+        assert f"{name}: " in message
+    for consequence in ("less than max_request_examples", "more than max_timeout_seconds", "neither"):
+        assert consequence not in message
+
+
+def test_a_section_that_is_no_table_is_refused(config: Path) -> None:
+    config.write_text("models.a = 5\n")
+
+    assert "models.a: " in str(refusal({}, config))
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(config: Path) -> None:
+    config.write_text(f"a = {'[' * 5000}{']' * 5000}")
+
+    assert "nested too deeply" in str(refusal({}, config))
+
+
 def test_an_unknown_key_in_the_file_is_refused_by_name(config: Path) -> None:
     config.write_text("grpc_prot = 1\n")
 
@@ -168,7 +228,10 @@ def test_a_batch_is_never_larger_than_the_archive_allows(config: Path) -> None:
     [
         ('labels = { "1" = 2 }', "'1' is no label; accepted: a letter"),
         ("labels = { stable = 0 }", "'0' is no version"),
-        ("weights = { other = 1 }", "weights.other: neither a version nor one of the labels []"),
+        (
+            "weights = { other = 1 }",
+            "models.digit_mlp.weights: 'other' is neither a version nor one of the labels []",
+        ),
         ("weights = { 1 = 0 }", "all of them are 0"),
         ("labels = { a = 1 }\nweights = { a = 1, 1 = 1 }", "mean the same version"),
         ("weights = { 1 = -1 }", "models.digit_mlp.weights.1"),

@@ -11,7 +11,7 @@ from seqserve.errors import ArchiveInvalid
 from seqserve.signature import ImageSize, Signature
 from support.contract import signature_document
 
-KEYS = ["tiny_image", "tiny_rgb", "line", "kelvin", "digit"]
+KEYS = ["tiny_image", "tiny_rgb", "any_size_negative", "line", "kelvin", "digit"]
 
 
 def _document(**changes: Any) -> bytes:
@@ -81,6 +81,9 @@ def test_whole_numbers_are_bounds_too() -> None:
         ({"platform": "onnx"}, "platform"),
         ({"max_batch_size": 0}, "max_batch_size"),
         ({"minimum": "0"}, "minimum"),
+        ({"resize": 1}, "resize"),
+        ({"invert": "true"}, "invert"),
+        ({"invert": None}, "invert"),
         ({"unknown": 1}, "unknown"),
         ({"input": {"name": "image", "datatype": "FP64", "shape": [-1, 6]}}, "input.datatype"),
         ({"input": {"name": "image", "datatype": "FP32", "shape": [6]}}, "must be -1"),
@@ -135,3 +138,12 @@ def test_a_classification_has_one_axis_of_classes(shape: list[int]) -> None:
 
 def test_bounds_in_the_wrong_order_are_refused() -> None:
     assert "minimum 1 is above maximum 0" in _refusal(_document(minimum=1, maximum=0))
+
+
+@pytest.mark.parametrize("field", ["resize", "invert"])
+def test_what_is_done_to_pictures_is_said_of_models_of_images_alone(field: str) -> None:
+    assert not getattr(Signature.parse(_document()), field)
+    assert getattr(Signature.parse(_document(**{field: True})), field)
+    flat = [{"shape": [6], "layout": "flat"}]
+    assert f"{field} is for models of images" in _refusal(_document(example_shapes=flat, **{field: True}))
+    assert not getattr(Signature.parse(_document(example_shapes=flat, **{field: False})), field)

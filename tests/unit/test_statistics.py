@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.errors import ModelNotFound, VersionNotFound
 from seqserve.observers import Phases
-from seqserve.statistics import Duration, Statistics, VersionStatistics
+from seqserve.repository.versions import ModelState, ModelVersion
+from seqserve.statistics import KEPT_VERSIONS, Duration, Statistics, VersionStatistics
 
 Event = Callable[[VersionStatistics], None]
 
@@ -108,18 +107,32 @@ def test_a_version_that_comes_back_goes_on_counting() -> None:
     assert statistics.of("tiny", "1").fail.count == 1
 
 
-def test_counters_are_found_by_name_and_version() -> None:
+async def test_counters_are_found_for_each_version_and_are_zero_for_one_that_never_served() -> None:
     statistics = Statistics()
-    for name, version in (("tiny", "1"), ("tiny", "2"), ("line", "1")):
-        statistics.of(name, version)
+    statistics.of("tiny", "1").request_failed(1.0)
 
-    def found(name: str, version: str) -> list[tuple[str, str]]:
-        return [(counters.name, counters.version) for counters in statistics.find(name, version)]
+    found = statistics.find([ModelVersion("tiny", "2"), ModelVersion("tiny", "1")])
 
-    assert found("tiny", "2") == [("tiny", "2")]
-    assert found("tiny", "") == [("tiny", "1"), ("tiny", "2")]
-    assert sorted(found("", "")) == [("line", "1"), ("tiny", "1"), ("tiny", "2")]
-    with pytest.raises(ModelNotFound, match="nobody"):
-        statistics.find("nobody", "")
-    with pytest.raises(VersionNotFound, match="available: 1, 2"):
-        statistics.find("tiny", "3")
+    assert [(counters.version, counters.fail.count) for counters in found] == [("2", 0), ("1", 1)]
+
+
+async def test_versions_that_left_long_ago_are_forgotten_and_those_that_serve_never() -> None:
+    statistics = Statistics()
+    serving, returned = ModelVersion("tiny", "1"), ModelVersion("tiny", "2")
+    for version in (serving, returned):
+        statistics.of("tiny", version.version).request_failed(1.0)
+        await statistics.follow(version)
+    for state in (ModelState.UNLOADED, ModelState.READY):
+        returned.state = state
+        await statistics.follow(returned)
+    gone = [
+        ModelVersion("tiny", str(number), state=ModelState.UNLOADED) for number in range(3, KEPT_VERSIONS + 5)
+    ]
+    for version in gone:
+        statistics.of("tiny", version.version).request_failed(1.0)
+        await statistics.follow(version)
+
+    assert [counters.fail.count for counters in statistics.find([serving, returned])] == [1, 1]
+    kept = [counters.fail.count for counters in statistics.find(gone)]
+    assert kept == [0, 0] + [1] * KEPT_VERSIONS
+    assert statistics.of("tiny", gone[-1].version).fail.count == 1

@@ -20,13 +20,16 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 from grpc_status.rpc_status import to_status
 
-from seqserve.errors import InvalidRequest, ShuttingDown
+from seqserve.errors import InvalidRequest, MessageTooLarge, ShuttingDown
 from seqserve.grpc_api.streams import Answer, Context, Streams
-from seqserve.request_ids import REQUEST_ID, REQUEST_ID_PATTERN, request_id
+from seqserve.request_ids import REQUEST_ID, REQUEST_ID_PATTERN, canary_key, request_id
 from seqserve.status import describe, status_of
 from seqserve.tracing import Tracing
 
 log = structlog.get_logger()
+
+INFERENCE = frozenset({"ModelInfer", "ModelStreamInfer", "Predict", "PredictStream"})
+"""The methods whose messages are inference requests, and are counted as such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,8 @@ class Call:
     is_given: bool
 
     def canary_key(self, own_id: str) -> str:
-        """What a retry has in common with what it repeats, as far as the caller gave anything.
-
-        own_id: the message's, or "".
-        """
-        return self.request_id if self.is_given or not own_id else own_id
+        """See seqserve.request_ids; own_id: the message's, or ""."""
+        return canary_key(self.request_id, own_id, is_given=self.is_given)
 
 
 # Any: each method takes the message of its own descriptor.
@@ -73,11 +73,14 @@ class StreamMethod:
 class Boundary:
     """What every call passes, whichever service it belongs to.
 
-    on_malformed: called for each message that is no valid protobuf.
+    on_malformed: called for each inference request that is no valid protobuf.
+    max_message_bytes: gRPC's limit for what is sent. Above it gRPC itself would end the call without
+    details, and a stream with all that is under way in it.
     """
 
     tracing: Tracing
     on_malformed: Callable[[], None]
+    max_message_bytes: int
     _streams: Streams = field(default_factory=Streams)
 
     def handler(
@@ -107,7 +110,7 @@ class Boundary:
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             with self.tracing.span(descriptor.full_name, call.request_id, metadata) as span:
                 try:
-                    return _bytes(await method(self._parse(request_class, body), call))
+                    return self._bytes(await method(self._parse(descriptor, request_class, body), call))
                 except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
                     status = _report(error, call.request_id, descriptor.full_name)
                     span.fail(status_of(error).grpc.name)
@@ -143,39 +146,45 @@ class Boundary:
         async def answer(body: bytes, number: int) -> bytes:
             request, message_id = None, f"{stream_id}.{number}"
             try:
-                request = self._parse(request_class, body)
+                request = self._parse(descriptor, request_class, body)
                 if REQUEST_ID_PATTERN.fullmatch(own_id := method.id_of(request)):
                     message_id = f"{stream_id}.{own_id}"
                 with self.tracing.span(descriptor.full_name, message_id, metadata) as span:
                     try:
                         call = Call(message_id, context.time_remaining(), is_given)
-                        return _bytes(await method.answer(request, call))
+                        return self._bytes(await method.answer(request, call))
                     except Exception as error:
                         span.fail(status_of(error).grpc.name)
                         raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
                 status = _report(error, message_id, descriptor.full_name)
-                return method.on_error(request, status).SerializeToString()
+                reply = method.on_error(request, status).SerializeToString()
+                if len(reply) > self.max_message_bytes:  # the message's own id is as long as that
+                    reply = method.on_error(None, status).SerializeToString()
+                return reply
 
         return answer
 
-    def _parse(self, request_class: type[Message], body: bytes) -> Message:
+    def _parse(self, descriptor: MethodDescriptor, request_class: type[Message], body: bytes) -> Message:
         try:
             return request_class.FromString(body)
         except DecodeError as error:
-            self.on_malformed()
+            if descriptor.name in INFERENCE:
+                self.on_malformed()
             raise InvalidRequest(
                 "MALFORMED_PROTOBUF", field="message", came=f"{len(body)} bytes that do not parse",
                 accepted=f"a protobuf {request_class.DESCRIPTOR.full_name}",
             ) from error  # fmt: skip
 
+    def _bytes(self, reply: Message | bytes) -> bytes:
+        body = reply if isinstance(reply, bytes) else reply.SerializeToString()
+        if len(body) > self.max_message_bytes:
+            raise MessageTooLarge(self.max_message_bytes, what="reply")
+        return body
+
 
 def _metadata(context: Context) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-
-
-def _bytes(reply: Message | bytes) -> bytes:
-    return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
 def _report(error: Exception, request_id: str, method: str) -> status_pb2.Status:

@@ -10,22 +10,17 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from seqserve.grpc_api import oip_repository
+from seqserve import oip_answers
 from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method, StreamMethod
 from seqserve.grpc_api.oip_repository import RepositoryMethods
 from seqserve.grpc_api.oip_server import ServerMethods
-from seqserve.grpc_api.oip_statistics import statistics_reply
 from seqserve.grpc_api.oip_tensors import input_tensor, put_answer, timeout_seconds
-from seqserve.oip_rules import model_config
 from seqserve.pb import inference_pb2 as pb
 from seqserve.predictor import Prediction, Predictor, Request
 from seqserve.repository.table import ModelControl, Repository
-from seqserve.repository.versions import ModelState
-from seqserve.signature import TensorSpec
 from seqserve.statistics import Statistics
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-EXTENSIONS = ("classification", "model_configuration", "statistics")
 FINAL_RESPONSE = "triton_final_response"
 """Triton marks the last reply to a request of a stream; here each is the only one."""
 
@@ -47,9 +42,9 @@ class InferenceService:
 
     def handler(self, boundary: Boundary) -> Handler:
         """What a gRPC server registers."""
-        extensions, methods = list(EXTENSIONS), self._methods()
+        extensions, methods = list(oip_answers.EXTENSIONS), self._methods()
         if self.control is not None:
-            extensions.append(oip_repository.EXTENSION)
+            extensions.append(oip_answers.REPOSITORY_EXTENSION)
             methods |= RepositoryMethods(self._repository, self.control).methods()
         methods |= ServerMethods(self._repository, extensions).methods()
         stream = StreamMethod(
@@ -72,34 +67,23 @@ class InferenceService:
 
     async def model_metadata(self, request: pb.ModelMetadataRequest, _: Call) -> pb.ModelMetadataResponse:
         """What the model takes and gives. Raises NotFound, ModelNotReady."""
-        bound = self._repository.resolve(request.name, request.version)
-        ready = [
-            version.version
-            for version in self._repository.versions_of(bound.name)
-            if version.state is ModelState.READY
-        ]
-        return pb.ModelMetadataResponse(
-            name=bound.name,
-            versions=[bound.version] if request.version else ready,
-            platform=bound.signature.platform,
-            inputs=[_metadata(bound.signature.input)],
-            outputs=[_metadata(bound.signature.output)],
-        )
+        document = oip_answers.model_metadata(self._repository, request.name, request.version)
+        return pb.ModelMetadataResponse(**document)
 
     async def model_config(self, request: pb.ModelConfigRequest, _: Call) -> pb.ModelConfigResponse:
         """How the model is batched. Raises NotFound, ModelNotReady."""
-        bound = self._repository.resolve(request.name, request.version)
-        largest = min(bound.batcher.max_batch_size, self.predictor.max_request_examples)
-        document = model_config(bound.signature, largest, bound.batcher.max_queue_delay_seconds)
+        largest = self.predictor.max_request_examples
+        document = oip_answers.model_config(self._repository, request.name, request.version, largest)
         return pb.ModelConfigResponse(config=ParseDict(document, pb.ModelConfig()))
 
     async def model_statistics(
         self, request: pb.ModelStatisticsRequest, _: Call
     ) -> pb.ModelStatisticsResponse:
         """The counters of one version, of a model or of all. Raises NotFound."""
-        labels = self._repository.routing(request.name).labels
-        version = labels.get(request.version, request.version)
-        return statistics_reply(self.statistics.find(request.name, version))
+        document = oip_answers.model_statistics(
+            self._repository, self.statistics, request.name, request.version
+        )
+        return pb.ModelStatisticsResponse(**document)
 
     async def model_infer(self, request: pb.ModelInferRequest, call: Call) -> bytes:
         """Rows in, rows out, with a receipt in the parameters."""
@@ -143,7 +127,3 @@ def _error_reply(
     reply = pb.ModelStreamInferResponse(error_message=status.message)
     reply.infer_response.id = request.id if request else ""
     return reply
-
-
-def _metadata(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
-    return pb.ModelMetadataResponse.TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape)

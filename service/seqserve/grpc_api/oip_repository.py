@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seqserve.errors import InvalidRequest
 from seqserve.grpc_api.boundary import Boundary, Call, Handler, Method
 from seqserve.grpc_api.oip_server import ServerMethods
-from seqserve.oip_rules import INDEX_STATES
+from seqserve.oip_answers import REPOSITORY_EXTENSION, repository_index
+from seqserve.oip_rules import check_load_parameters
 from seqserve.pb import inference_pb2 as pb
 from seqserve.repository.table import ModelControl, Repository
-from seqserve.repository.versions import ModelState, ModelVersion
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-EXTENSION = "model_repository"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +36,17 @@ class RepositoryMethods:
     ) -> pb.RepositoryIndexResponse:
         """Every version, or those that are ready. Raises InvalidRequest."""
         _check_repository(request.repository_name)
-        versions = self.repository.versions()
-        if request.ready:
-            versions = [version for version in versions if version.state is ModelState.READY]
-        return pb.RepositoryIndexResponse(models=map(_index, versions))
+        entries = repository_index(self.repository, is_ready_only=request.ready)
+        return pb.RepositoryIndexResponse(
+            models=[pb.RepositoryIndexResponse.ModelIndex(**entry) for entry in entries]
+        )
 
     async def repository_model_load(
         self, request: pb.RepositoryModelLoadRequest, _: Call
     ) -> pb.RepositoryModelLoadResponse:
         """See ModelControl.load. Raises InvalidRequest."""
         _check_repository(request.repository_name)
-        _refuse_parameters(request.parameters)
+        check_load_parameters(request.parameters)
         await self.control.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
@@ -69,7 +68,7 @@ class AdminService:
 
     def handler(self, boundary: Boundary) -> Handler:
         """What a gRPC server registers."""
-        about = ServerMethods(self.repository, [EXTENSION])
+        about = ServerMethods(self.repository, [REPOSITORY_EXTENSION])
         models = RepositoryMethods(self.repository, self.control)
         return boundary.handler(SERVICE, {**about.methods(), **models.methods()})
 
@@ -80,20 +79,3 @@ def _check_repository(name: str) -> None:
             "REPOSITORY_NAME", field="repository_name", came=name,
             accepted="an empty name; there is one repository",
         )  # fmt: skip
-
-
-def _refuse_parameters(names: Collection[str]) -> None:
-    if names:
-        raise InvalidRequest(
-            "PARAMETER_NOT_ACCEPTED", field="parameters", came=", ".join(sorted(names)),
-            accepted="no parameters; the store is the only source of models",
-        )  # fmt: skip
-
-
-def _index(version: ModelVersion) -> pb.RepositoryIndexResponse.ModelIndex:
-    return pb.RepositoryIndexResponse.ModelIndex(
-        name=version.name,
-        version=version.version,
-        state=INDEX_STATES[version.state],
-        reason=version.reason,
-    )

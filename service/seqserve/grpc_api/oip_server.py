@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from seqserve import __version__
 from seqserve.grpc_api.boundary import Call, Method
+from seqserve.oip_answers import SERVER
 from seqserve.pb import inference_pb2 as pb
 from seqserve.repository.table import Repository
 
@@ -39,4 +40,4 @@ class ServerMethods:
 
     async def server_metadata(self, _: pb.ServerMetadataRequest, __: Call) -> pb.ServerMetadataResponse:
         """Name, version, extensions."""
-        return pb.ServerMetadataResponse(name="seqserve", version=__version__, extensions=self.extensions)
+        return pb.ServerMetadataResponse(name=SERVER, version=__version__, extensions=self.extensions)

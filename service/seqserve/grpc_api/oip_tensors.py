@@ -9,6 +9,7 @@ import numpy as np
 
 from seqserve import classification, oip_rules
 from seqserve.errors import InvalidRequest
+from seqserve.oip_answers import receipt_parameters
 from seqserve.oip_rules import (
     TIMEOUT,
     check_input_names,
@@ -19,7 +20,7 @@ from seqserve.oip_rules import (
 from seqserve.pb import inference_pb2 as pb
 from seqserve.predictor import Prediction, Receipt
 from seqserve.signature import Signature
-from seqserve.tensors import RawTensor
+from seqserve.tensors import RawTensor, join_bytes
 
 # Datatype → the contents field that carries it, and the little-endian type of our raw form.
 # FP16 and BF16 have no typed form in the protocol.
@@ -88,21 +89,18 @@ def _put_classes(reply: pb.ModelInferResponse, prediction: Prediction, count: in
         name=signature.output.name, datatype="BYTES", shape=(len(ranked), len(ranked[0]))
     )
     if is_raw:
-        reply.raw_output_contents.append(_framed(elements))
+        reply.raw_output_contents.append(join_bytes(elements))
     else:
         tensor.contents.bytes_contents.extend(elements)
 
 
 def _put_receipt(reply: pb.ModelInferResponse, receipt: Receipt) -> None:
-    """The receipt as OIP parameters; no hash of an archive that nobody verified."""
     parameters = reply.parameters
-    parameters["seqserve_queue_ns"].int64_param = round(receipt.queue_seconds * 1e9)
-    parameters["seqserve_compute_ns"].int64_param = round(receipt.compute_seconds * 1e9)
-    parameters["seqserve_batch_size"].int64_param = receipt.batch_size
-    parameters["seqserve_engine"].string_param = receipt.engine
-    parameters["seqserve_device"].string_param = receipt.device
-    if receipt.archive_sha256:
-        parameters["seqserve_archive_sha256"].string_param = receipt.archive_sha256
+    for name, value in receipt_parameters(receipt).items():
+        if isinstance(value, str):
+            parameters[name].string_param = value
+        else:
+            parameters[name].int64_param = value
 
 
 def _class_count(request: pb.ModelInferRequest, signature: Signature) -> int | None:
@@ -120,11 +118,6 @@ def _value(parameters: Mapping[str, pb.InferParameter], name: str) -> object:
     parameter = parameters[name]
     choice = parameter.WhichOneof("parameter_choice")
     return NO_VALUE if choice is None else getattr(parameter, choice)
-
-
-def _framed(elements: Sequence[bytes]) -> bytes:
-    """BYTES in raw form: each element behind its length, 4 bytes little-endian."""
-    return b"".join(len(element).to_bytes(4, "little") + element for element in elements)
 
 
 def _content(
@@ -154,7 +147,7 @@ def _typed_content(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:
         raise _typed_fault(tensor, filled, f"{field} for {tensor.datatype}")
     values = getattr(tensor.contents, field)
     if tensor.datatype == "BYTES":
-        return _framed(values)
+        return join_bytes(values)
     return _pack(tensor, values, little_endian)
 
 

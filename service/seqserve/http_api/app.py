@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from seqserve.http_api import binary_extension, repository_calls
+from seqserve.http_api import binary_extension
 from seqserve.http_api.boundary import Boundary, unknown_path
 from seqserve.http_api.infer import Infer
 from seqserve.http_api.limits import Buffered, HttpLimits
@@ -26,12 +26,11 @@ from seqserve.http_api.operations import (
 from seqserve.http_api.probes import Probes
 from seqserve.http_api.repository_calls import RepositoryCalls
 from seqserve.http_api.server_calls import ServerCalls
+from seqserve.oip_answers import EXTENSIONS, REPOSITORY_EXTENSION
 from seqserve.predictor import Predictor
 from seqserve.repository.table import ModelControl
 from seqserve.statistics import Statistics
 from seqserve.tracing import Tracing
-
-EXTENSIONS = ("classification", "model_configuration", "statistics", binary_extension.EXTENSION)
 
 
 def build_app(
@@ -63,7 +62,9 @@ def _operations(
     predictor: Predictor, statistics: Statistics, limits: HttpLimits, control: ModelControl | None
 ) -> list[Operation]:
     repository, buffered = predictor.repository, Buffered(limits.max_buffered_bytes)
-    extensions = [*EXTENSIONS] if control is None else [*EXTENSIONS, repository_calls.EXTENSION]
+    extensions = [*EXTENSIONS, binary_extension.EXTENSION]
+    if control is not None:
+        extensions.append(REPOSITORY_EXTENSION)
     # Starlette looks for a route from the first on, and most calls are inferences.
     found = model_operations(ModelCalls(predictor, statistics), Infer(predictor, limits, buffered))
     found += server_operations(ServerCalls(repository, extensions))

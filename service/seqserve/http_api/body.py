@@ -27,10 +27,10 @@ async def read_body(request: Request, max_bytes: int, share: Share) -> bytearray
 
 
 def _check_encoding(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
+    given = ",".join(request.headers.getlist("content-encoding"))
+    if any(encoding.strip().lower() not in ("", "identity") for encoding in given.split(",")):
         raise UnsupportedMedia(
-            "CONTENT_ENCODING", field="Content-Encoding", came=encoding, accepted="identity: no compression"
+            "CONTENT_ENCODING", field="Content-Encoding", came=given, accepted="identity: no compression"
         )
 
 

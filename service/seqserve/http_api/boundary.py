@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from seqserve.http_api.departures import CallerLeftError
 from seqserve.http_api.refusals import refusal, routing_refusal
-from seqserve.request_ids import REQUEST_ID, request_id
+from seqserve.request_ids import REQUEST_ID, canary_key, request_id
 from seqserve.status import status_of
 from seqserve.tracing import Tracing
 
@@ -32,6 +32,10 @@ class Call:
 
     request_id: str
     is_given: bool
+
+    def canary_key(self, own_id: str) -> str:
+        """See seqserve.request_ids; own_id: the message's, or ""."""
+        return canary_key(self.request_id, own_id, is_given=self.is_given)
 
 
 Handler = Callable[[Request, Call], Awaitable[Response]]

@@ -1,4 +1,4 @@
-"""One HTTP connection, held to its time: a request's head that does not come ends it."""
+"""One HTTP connection, held to its time: a head that does not come ends it, and so does an answer unread."""
 
 from __future__ import annotations
 
@@ -12,26 +12,49 @@ KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 10.0
 """From the connection, or the end of an idle time, to a whole head."""
 MAX_HEAD_BYTES = 2**15
+REPLY_SECONDS = 60.0
+"""For what has been written of an answer to be taken by the caller's side."""
+LAST_REPLY_SECONDS = 1.0
+"""The same once the port closes."""
 
 
 class Connection(H11Protocol):
-    """uvicorn's, which has no limit for a head that trickles.
+    """uvicorn's, which has no limit for a head that trickles, nor for an answer that nobody reads.
 
     It also ends a body that goes on after its request has been refused; uvicorn reads and drops it, so
     that the caller sees the refusal.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
+    _reply_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """See asyncio.Protocol."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # writing is paused until all of it has left
         self._await_head(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         super().connection_lost(exc)
-        self._stop_timer()
+        _stop(self._head_timer)
+        _stop(self._reply_timer)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().pause_writing()
+        self._await_reader(REPLY_SECONDS)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().resume_writing()
+        _stop(self._reply_timer)
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when the port closes."""
+        super().shutdown()
+        if self.flow.write_paused:
+            self._await_reader(LAST_REPLY_SECONDS)
 
     def on_response_complete(self) -> None:
         """Called by uvicorn when an answer has been written."""
@@ -39,14 +62,20 @@ class Connection(H11Protocol):
         super().on_response_complete()
 
     def _await_head(self, seconds: float) -> None:
-        self._stop_timer()
+        _stop(self._head_timer)
         self._head_timer = self.loop.call_later(seconds, self._close_unless_busy)
 
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+    def _await_reader(self, seconds: float) -> None:
+        """Drop the connection, and what is left to write, unless all of it leaves in time."""
+        _stop(self._reply_timer)
+        self._reply_timer = self.loop.call_later(seconds, self.transport.abort)
 
     def _close_unless_busy(self) -> None:
         cycle: Any = self.cycle  # None before the first request
         if cycle is None or cycle.response_complete:
             self.transport.close()
+
+
+def _stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

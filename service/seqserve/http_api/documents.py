@@ -181,15 +181,6 @@ class IndexRequest(Document):
     ready: bool | None = None
 
 
-class IndexEntry(Document):
-    """One version in the repository; the reason of one that does not serve."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
-
-
 class ControlRequest(Document):
     """Load takes no parameters; those of unload are ignored."""
 

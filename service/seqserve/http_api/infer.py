@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from seqserve.errors import DeadlineExceeded, SeqserveError
 from seqserve.http_api.body import read_body
 from seqserve.http_api.boundary import Call
 from seqserve.http_api.departures import unless_left
+from seqserve.http_api.held_reply import HeldReply
 from seqserve.http_api.infer_message import InferMessage, Unreadable, read_message
 from seqserve.http_api.infer_reply import encode_reply
 from seqserve.http_api.limits import Buffered, HttpLimits, Share
@@ -35,18 +37,20 @@ class Infer:
 
     async def answer(self, request: Request, call: Call) -> Response:
         """Rows in, rows out. Raises the errors of Predictor.predict, and those of reading."""
-        with self._buffered.share() as share:
+        with ExitStack() as held:
+            share = held.enter_context(self._buffered.share())
             message = await self._message(request, share)
-            key = call.request_id if call.is_given or not message.id else message.id
             asked = Asked(
                 model=request.path_params["model"],
                 version=request.path_params.get("version", ""),
                 content=message.content,
                 timeout_seconds=timeout_seconds(message.timeout, None),
-                request_id=key,
+                request_id=call.canary_key(message.id),
             )
             prediction = await unless_left(self._predictor.predict(asked), request.receive)
-            return await self._encoded(message, prediction)
+            reply = await self._encoded(message, prediction)
+            share.add_answer(len(reply.body))
+            return HeldReply(reply, held.pop_all())
 
     async def _message(self, request: Request, share: Share) -> InferMessage | Unreadable:
         seconds = self._limits.body_timeout_seconds

@@ -10,15 +10,17 @@ from starlette.responses import Response
 from seqserve.classification import ranked
 from seqserve.http_api.binary_extension import HEADER, SIZE
 from seqserve.http_api.infer_message import InferMessage
-from seqserve.http_api.json_tensors import array_text, frame
-from seqserve.predictor import Prediction, Receipt
+from seqserve.http_api.json_tensors import array_text
+from seqserve.oip_answers import receipt_parameters
+from seqserve.predictor import Prediction
+from seqserve.tensors import join_bytes
 
 
 def encode_reply(message: InferMessage, prediction: Prediction) -> Response:
     """Who answered, the receipt, and the output in the form that the message asks for."""
     head: dict[str, Any] = {"id": message.id} if message.id else {}
     head |= {"model_name": prediction.model, "model_version": prediction.version}
-    head["parameters"] = _receipt(prediction.receipt)
+    head["parameters"] = receipt_parameters(prediction.receipt)
     count = message.class_count(prediction.signature)
     if count is not None:
         return _classes(head, message, prediction, count)
@@ -34,7 +36,7 @@ def _classes(head: dict[str, Any], message: InferMessage, prediction: Prediction
     elements = [element for row in rows for element in row]
     output = _output(prediction, "BYTES", (len(rows), len(rows[0])))
     if message.is_binary:
-        return _binary(head, output, frame(elements))
+        return _binary(head, output, join_bytes(elements))
     return _json(head, output, _text([element.decode() for element in elements]))
 
 
@@ -53,20 +55,6 @@ def _binary(head: dict[str, Any], output: dict[str, Any], content: bytes) -> Res
 
 def _output(prediction: Prediction, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"name": prediction.signature.output.name, "datatype": datatype, "shape": list(shape)}
-
-
-def _receipt(receipt: Receipt) -> dict[str, int | str]:
-    """As OIP parameters; no hash of an archive that nobody verified."""
-    parameters: dict[str, int | str] = {
-        "seqserve_queue_ns": round(receipt.queue_seconds * 1e9),
-        "seqserve_compute_ns": round(receipt.compute_seconds * 1e9),
-        "seqserve_batch_size": receipt.batch_size,
-        "seqserve_engine": receipt.engine,
-        "seqserve_device": receipt.device,
-    }
-    if receipt.archive_sha256:
-        parameters["seqserve_archive_sha256"] = receipt.archive_sha256
-    return parameters
 
 
 def _text(document: object) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from seqserve.errors import InvalidRequest
 from seqserve.http_api.strict_json import words
-from seqserve.tensors import FloatArray
+from seqserve.tensors import FloatArray, join_bytes
 
 PIECE = 2**14
 """Elements of a piece: some milliseconds."""
@@ -54,12 +54,7 @@ def pack_base64(data: object, name: str, shape: Sequence[int]) -> bytes:
     """BYTES in raw form, of strings that hold them as base64. Raises InvalidRequest."""
     texts = _flatten(data, name, shape)
     _check_kinds(texts, {str}, name, "strings")
-    return frame(_base64(text, name) for text in texts)
-
-
-def frame(elements: Iterator[bytes] | Sequence[bytes]) -> bytes:
-    """BYTES in raw form: each element behind its length, 4 bytes little-endian."""
-    return b"".join(len(element).to_bytes(4, "little") + element for element in elements)
+    return join_bytes(_base64(text, name) for text in texts)
 
 
 def array_text(rows: FloatArray) -> str:

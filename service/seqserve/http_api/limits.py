@@ -23,12 +23,15 @@ class HttpLimits:
 
     @property
     def max_buffered_bytes(self) -> int:
-        """Of all bodies at once, from their first byte until their answer."""
+        """Of all bodies at once, from their first byte until their answer is sent."""
         return self.buffered_bodies * self.max_body_bytes
 
 
 class Buffered:
-    """The bytes of all bodies that are held at the moment. Probes and metrics have none, and always pass."""
+    """The bytes of all bodies, and of their answers, that are held at the moment.
+
+    Probes and metrics have no body, and always pass.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -47,6 +50,10 @@ class Buffered:
         """Hold so many bytes more. Raises Overloaded."""
         if self._bytes + count > self._max_bytes:
             raise Overloaded("the request bodies that are held at the moment leave no room for this one")
+        self.add(count)
+
+    def add(self, count: int) -> None:
+        """Hold so many bytes more, room or not: what follows waits for it."""
         self._bytes += count
 
 
@@ -60,4 +67,9 @@ class Share:
     def take(self, count: int) -> None:
         """Hold so many bytes more. Raises Overloaded."""
         self._buffered.take(count)
+        self.taken_bytes += count
+
+    def add_answer(self, count: int) -> None:
+        """Hold an answer's bytes too; it has been computed, so it is never refused."""
+        self._buffered.add(count)
         self.taken_bytes += count

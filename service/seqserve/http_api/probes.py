@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from seqserve.metrics.repository import Scrape, repository_gauges
 from seqserve.repository.table import Repository
 
 
@@ -18,6 +21,7 @@ class Probes:
 
     repository: Repository
     registry: CollectorRegistry
+    _writing: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "metrics"))
 
     def routes(self) -> list[Route]:
         """For Starlette."""
@@ -28,18 +32,21 @@ class Probes:
         ]
 
     async def metrics(self, _: Request) -> Response:
-        """Prometheus's text."""
-        return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+        """Prometheus's text. It is long, so a thread of its own writes it beside the calls."""
+        scrape = Scrape(self.registry, repository_gauges(self.repository))
+        text = await asyncio.get_running_loop().run_in_executor(self._writing, generate_latest, scrape)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(self, _: Request) -> Response:
         """The process answers, so it lives."""
         return JSONResponse({"live": True})
 
     async def readyz(self, _: Request) -> Response:
-        """See Repository.are_all_ready; with every version and its state."""
+        """See Repository.are_all_ready; with every version and its state, and why a model does not answer."""
         is_ready = self.repository.are_all_ready()
         models = [
             {"name": version.name, "version": version.version, "state": version.state.value}
             for version in self.repository.versions()
         ]
-        return JSONResponse({"ready": is_ready, "models": models}, 200 if is_ready else 503)
+        document = {"ready": is_ready, "models": models, "unanswered": self.repository.unanswered()}
+        return JSONResponse(document, 200 if is_ready else 503)

@@ -9,17 +9,15 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from seqserve.errors import DeadlineExceeded, InvalidRequest
+from seqserve.errors import DeadlineExceeded
 from seqserve.http_api.body import read_body
 from seqserve.http_api.boundary import Call
-from seqserve.http_api.documents import ControlRequest, Document, IndexEntry, IndexRequest, read_document
+from seqserve.http_api.documents import ControlRequest, Document, IndexRequest, read_document
 from seqserve.http_api.limits import Buffered, HttpLimits
 from seqserve.http_api.strict_json import LONG_BYTES, parse_object
-from seqserve.oip_rules import INDEX_STATES
+from seqserve.oip_answers import repository_index
+from seqserve.oip_rules import check_load_parameters
 from seqserve.repository.table import ModelControl, Repository
-from seqserve.repository.versions import ModelState, ModelVersion
-
-EXTENSION = "model_repository"
 
 D = TypeVar("D", bound=Document)
 
@@ -36,19 +34,12 @@ class RepositoryCalls:
     async def index(self, request: Request, _: Call) -> Response:
         """Every version, or those that are ready. Raises InvalidRequest."""
         asked = await self._read(IndexRequest, request)
-        versions = self.repository.versions()
-        if asked.ready:
-            versions = [version for version in versions if version.state is ModelState.READY]
-        return JSONResponse([_entry(version).model_dump() for version in versions])
+        return JSONResponse(repository_index(self.repository, is_ready_only=bool(asked.ready)))
 
     async def load(self, request: Request, _: Call) -> Response:
         """See ModelControl.load. Raises InvalidRequest."""
         asked = await self._read(ControlRequest, request)
-        if asked.parameters:
-            raise InvalidRequest(
-                "PARAMETER_NOT_ACCEPTED", field="parameters", came=", ".join(sorted(asked.parameters)),
-                accepted="no parameters; the store is the only source of models",
-            )  # fmt: skip
+        check_load_parameters(asked.parameters or ())
         await self.control.load(request.path_params["model"])
         return JSONResponse({})
 
@@ -68,9 +59,3 @@ class RepositoryCalls:
         except TimeoutError as error:
             raise DeadlineExceeded(f"the body was not there within {seconds:g} s") from error
         return read_document(kind, parse_object(bytes(body)) if body.strip() else {})
-
-
-def _entry(version: ModelVersion) -> IndexEntry:
-    return IndexEntry(
-        name=version.name, version=version.version, state=INDEX_STATES[version.state], reason=version.reason
-    )

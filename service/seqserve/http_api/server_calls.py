@@ -11,6 +11,7 @@ from starlette.responses import Response
 from seqserve import __version__
 from seqserve.http_api.boundary import Call
 from seqserve.http_api.documents import Document, ModelNames, ServerLive, ServerMetadata, ServerReady
+from seqserve.oip_answers import SERVER
 from seqserve.repository.table import Repository
 
 
@@ -41,7 +42,7 @@ class ServerCalls:
     async def metadata(self, _: Request, __: Call) -> Response:
         """Name, version, extensions."""
         return json_response(
-            ServerMetadata(name="seqserve", version=__version__, extensions=list(self.extensions))
+            ServerMetadata(name=SERVER, version=__version__, extensions=list(self.extensions))
         )
 
     async def models(self, _: Request, __: Call) -> Response:

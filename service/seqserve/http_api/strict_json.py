@@ -1,4 +1,4 @@
-"""JSON as this gateway takes it: one object, each key once, finite numbers, at most 16 levels.
+"""JSON as this gateway takes it: one object, each key once, finite numbers, whole characters, 16 levels.
 
 Python's own parser does the work. It holds the interpreter from the first byte to the last, so a long
 text is parsed with number readers written in Python, between which other threads have their turn:
@@ -8,6 +8,7 @@ text is parsed with number readers written in Python, between which other thread
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ MAX_DEPTH = 16
 LONG_BYTES = 2**16
 """From here on a text is parsed in a thread, and so that others get their turn."""
 _WORDS_CHARACTERS = 64
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
@@ -31,6 +33,8 @@ def parse_object(text: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise _fault("MALFORMED_JSON", words(document), "a JSON object")
     _check_depth(document)
+    if b"\\ud" in text or b"\\uD" in text:  # UTF-8 itself has no surrogates
+        _check_characters(document)
     return document
 
 
@@ -53,6 +57,22 @@ def _check_depth(document: object) -> None:
         if not level:
             return
     raise _too_deep()
+
+
+def _check_characters(document: object) -> None:
+    """Refuse half of a surrogate pair, which no UTF-8 can carry back or on."""
+    level = [document]
+    while level:
+        texts = [child for node in level for child in _texts(node)]
+        if any(map(_SURROGATE.search, texts)):
+            raise _fault("JSON_SURROGATE", "half of a surrogate pair", "whole characters")
+        level = [child for node in level for child in _children(node) if type(child) in (dict, list)]
+
+
+def _texts(node: Any) -> list[str]:
+    """The strings right in an object or array, keys among them."""
+    keys = list(node) if isinstance(node, dict) else []
+    return keys + [child for child in _children(node) if isinstance(child, str)]
 
 
 def _children(node: Any) -> Any:

@@ -1,6 +1,6 @@
 """Counts and measures what the gateway does, on a registry that is passed in.
 
-metric_table.py has every name. Labels carry only models of the repository; anything else is `unknown`,
+table.py has every name. Labels carry only models of the repository; anything else is `unknown`,
 so that callers cannot make time series.
 """
 
@@ -59,7 +59,7 @@ class Metrics(LoadObserver):
         counter.inc()
 
     def count_malformed(self) -> None:
-        """A message that is no valid protobuf belongs to no model."""
+        """An inference request that is no valid protobuf belongs to no model."""
         self.count_request(UNKNOWN, UNKNOWN, "INVALID_ARGUMENT")
 
     def of_version(self, model: str, version: str) -> VersionMetrics:

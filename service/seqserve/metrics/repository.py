@@ -5,9 +5,10 @@ So it is never out of date, costs a request nothing, and what has left the repos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from seqserve.metrics.table import (
@@ -21,37 +22,41 @@ from seqserve.repository.table import Repository
 from seqserve.repository.versions import ModelState
 
 
-class RepositoryCollector(Collector):
-    """To be registered once; a scrape belongs on the event loop that the repository is used on."""
+@dataclass(frozen=True, slots=True)
+class Scrape(Collector):
+    """All that one scrape sees: a registry, which any thread may read, and gauges that were read before."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+    registry: Collector
+    gauges: Sequence[Metric]
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """States, labels and queues as they are now."""
-        yield from self._versions()
-        yield from self._models()
+    def collect(self) -> Iterator[Metric]:
+        """See Collector."""
+        yield from self.registry.collect()
+        yield from self.gauges
 
-    def _versions(self) -> Iterator[GaugeMetricFamily]:
-        states, queued, in_flight = (
-            MODEL_STATE.family(),
-            QUEUED_EXAMPLES.family(),
-            REQUESTS_IN_FLIGHT.family(),
-        )
-        for entry in self._repository.versions():
-            labels = [entry.name, entry.version]
-            for state in ModelState:
-                states.add_metric([*labels, state.value], int(state is entry.state))
-            if entry.ready is not None:
-                queued.add_metric(labels, entry.ready.batcher.queued_examples)
-                in_flight.add_metric(labels, entry.ready.calls)
-        yield from (states, queued, in_flight)
 
-    def _models(self) -> Iterator[GaugeMetricFamily]:
-        ready, pointers = READY_VERSIONS.family(), MODEL_LABEL.family()
-        for name in self._repository.names():
-            entries = self._repository.versions_of(name)
-            ready.add_metric([name], sum(entry.state is ModelState.READY for entry in entries))
-            for label, version in self._repository.routing(name).labels.items():
-                pointers.add_metric([name, label, version], 1)
-        yield from (ready, pointers)
+def repository_gauges(repository: Repository) -> list[Metric]:
+    """States, labels and queues as they are now; to be read on the repository's event loop."""
+    return [*_versions(repository), *_models(repository)]
+
+
+def _versions(repository: Repository) -> tuple[Metric, ...]:
+    states, queued, in_flight = MODEL_STATE.family(), QUEUED_EXAMPLES.family(), REQUESTS_IN_FLIGHT.family()
+    for entry in repository.versions():
+        labels = [entry.name, entry.version]
+        for state in ModelState:
+            states.add_metric([*labels, state.value], int(state is entry.state))
+        if entry.ready is not None:  # of a version on its way out too, until it is unloaded
+            queued.add_metric(labels, entry.ready.batcher.queued_examples)
+            in_flight.add_metric(labels, entry.ready.calls)
+    return states, queued, in_flight
+
+
+def _models(repository: Repository) -> tuple[Metric, ...]:
+    ready, pointers = READY_VERSIONS.family(), MODEL_LABEL.family()
+    for name in repository.names():
+        entries = repository.versions_of(name)
+        ready.add_metric([name], sum(entry.state is ModelState.READY for entry in entries))
+        for label, version in repository.routing(name).labels.items():
+            pointers.add_metric([name, label, version], 1)
+    return ready, pointers

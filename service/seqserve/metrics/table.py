@@ -1,6 +1,6 @@
 """Every metric that `/metrics` serves: its name, what it means, and what to look for in it.
 
-The modules that measure make them from these rows, and metrics_page.py writes docs/metrics.md from
+The modules that measure make them from these rows, and page.py writes docs/metrics.md from
 them: what is not here is neither served nor documented.
 
 There is one histogram for each phase and none with a label `phase`. Some phases are measured once a
@@ -13,7 +13,7 @@ from seqserve.metrics.rows import CounterRow, GaugeRow, HistogramRow, InfoRow, M
 
 VERSION = ("model", "version")
 
-KEPT_VERSIONS = 64
+KEPT_VERSIONS = 8
 """Versions that are gone and keep their counters: scrapes miss nothing, and series do not pile up."""
 
 REQUESTS = CounterRow(
@@ -21,7 +21,8 @@ REQUESTS = CounterRow(
     "Inference requests by the gRPC status code of their answer, whichever API they came by.",
     "The share of codes other than OK, and which: INVALID_ARGUMENT is the callers' doing, "
     "RESOURCE_EXHAUSTED is load, UNAVAILABLE and INTERNAL are yours. Names that are not in the "
-    "repository, and messages that do not parse, count as model `unknown`.",
+    "repository, and requests that do not parse, count as model `unknown`. An answer that does not fit "
+    "into a message counts as OK: the model gave it.",
     (*VERSION, "code"),
 )
 REQUEST_SECONDS = HistogramRow(
@@ -168,7 +169,8 @@ GOLDEN_DELTA = GaugeRow(
 EVENT_LOOP_LAG_SECONDS = HistogramRow(
     "seqserve_event_loop_lag_seconds",
     "How late a timer of the event loop is, once a second.",
-    "Milliseconds at most. More: something blocks the loop, or the gateway has too little CPU.",
+    "A few milliseconds; up to 25 while a thread reads a long JSON body or writes `/metrics`, since "
+    "they share one interpreter. More: something blocks the loop, or the gateway has too little CPU.",
 )
 OUT_OF_MEMORY = CounterRow(
     "seqserve_out_of_memory_total",

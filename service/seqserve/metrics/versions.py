@@ -1,4 +1,4 @@
-"""What is counted and measured for each model version; see metric_table.py.
+"""What is counted and measured for each model version; see table.py.
 
 A version's children are looked up once, when it is loaded, and never for a request.
 """
