@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,22 @@ import structlog
 
 from seqserve.errors import SettingsInvalid
 from seqserve.settings import Settings
+from seqserve.watching import changes
 
 log = structlog.get_logger()
 
 LIVE = frozenset({"log_level", "models", "version_policy"})
 """Settings that are taken over while the gateway runs."""
 
+SETTLE_SECONDS = 0.5
+"""Between the look that finds new bytes and the one that finds them unchanged, and takes them over."""
+
 
 @dataclass(slots=True)
 class ConfigWatch:
-    """Reads the file again when its bytes have changed.
+    """Reads the file again when its bytes have changed, and two looks have seen the same.
+
+    Most programs write a file in several steps, and a half-written one may well be valid.
 
     read: the settings of flags, environment and file, as at the start; raises SettingsInvalid.
     apply: awaited with new settings, in which only those of LIVE differ.
@@ -32,23 +39,47 @@ class ConfigWatch:
     apply: Callable[[Settings], Awaitable[None]]
     note: Callable[[str], None]
     _content: bytes | None = None
+    _seen: bytes | None = None
 
     def __post_init__(self) -> None:
-        self._content = self._bytes()
+        self._content = self._seen = self._bytes()
 
-    async def look(self) -> None:
-        """Take over what has changed. A file with a fault changes nothing."""
-        content = self._bytes()
-        if content is None or content == self._content:
-            return
-        self._content = content
-        try:
-            settings = self.read()
-        except SettingsInvalid as error:
+    async def follow(self) -> None:
+        """Look whenever there may be news, until this task is cancelled."""
+        folder, start = self.path.absolute().parent, self.settings
+        async for _ in changes(folder, start.watch, start.watch_interval_seconds):
+            try:
+                while await self.look():  # noqa: ASYNC110 - a file sets no asyncio.Event
+                    await asyncio.sleep(SETTLE_SECONDS)
+            except Exception:
+                log.exception("the configuration could not be followed", config=str(self.path))
+
+    async def look(self) -> bool:
+        """Take over what has changed and settled; a file with a fault changes nothing.
+
+        Whether another look is due, after SETTLE_SECONDS: the file may still be being written.
+        """
+        seen, self._seen = self._seen, self._bytes()
+        if self._seen is None or self._seen == self._content:
+            return False
+        if self._seen != seen:
+            return True
+        settings = self._read()
+        if self._bytes() != self._seen:
+            return True
+        self._content = self._seen
+        if isinstance(settings, SettingsInvalid):
             self.note("refused")
-            log.error("configuration refused; the old one holds", config=str(self.path), reason=str(error))
-            return
-        await self._take_over(settings)
+            log.error("configuration refused; the old one holds", config=str(self.path), reason=str(settings))
+        else:
+            await self._take_over(settings)
+        return False
+
+    def _read(self) -> Settings | SettingsInvalid:
+        try:
+            return self.read()
+        except SettingsInvalid as error:
+            return error
 
     async def _take_over(self, settings: Settings) -> None:
         changed = {

@@ -70,12 +70,15 @@ class UnsupportedMedia(InvalidRequest):
 
 
 class MessageTooLarge(SeqserveError):
-    """More bytes than a message may have."""
+    """More bytes than a message may have.
+
+    what: the message itself, or the reply that it would have had.
+    """
 
     reason: ClassVar[str] = "MESSAGE_TOO_LARGE"
 
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"the message has more than {limit_bytes} bytes, the limit of this gateway")
+    def __init__(self, limit_bytes: int, *, what: str = "message") -> None:
+        super().__init__(f"the {what} has more than {limit_bytes} bytes, the limit of this gateway")
 
 
 class LoadInProgress(SeqserveError):

@@ -7,9 +7,22 @@ versions that are loaded from then on.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.routing import Routing
@@ -67,22 +80,72 @@ class ModelSettings(BaseModel):
         None, gt=0, le=86400, description="A batch that takes longer makes the version not ready."
     )
 
-    @model_validator(mode="after")
-    def _weights_name_versions(self) -> Self:
-        for name in self.weights:
-            if name not in self.labels and not _NUMBER.fullmatch(name):
-                raise ValueError(
-                    f"weights.{name}: neither a version nor one of the labels {sorted(self.labels)}"
-                )
-        versions = [self.labels.get(name, name) for name in self.weights]
-        if len(set(versions)) != len(versions):
-            raise ValueError(f"weights: two of {sorted(self.weights)} mean the same version")
-        if self.weights and not any(self.weights.values()):
-            raise ValueError("weights: all of them are 0, so nobody would answer")
-        return self
+    @field_validator("weights")
+    @classmethod
+    def _weights_name_versions(cls, weights: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        if faults := list(_faults_of_weights(weights, info.data.get("labels"))):
+            raise ValueError("; ".join(faults))
+        return weights
 
     @property
     def routing(self) -> Routing:
         """Labels, and weights by version number."""
         weights = {self.labels.get(name, name): share for name, share in self.weights.items()}
         return Routing(labels=self.labels, weights=weights)
+
+
+def _faults_of_weights(weights: Mapping[str, int], labels: Mapping[str, str] | None) -> Iterator[str]:
+    """What makes no sense about them. labels: None where they have a fault of their own."""
+    if labels is not None:
+        for name in weights:
+            if name not in labels and not _NUMBER.fullmatch(name):
+                yield f"{name!r} is neither a version nor one of the labels {sorted(labels)}"
+        versions = [labels.get(name, name) for name in weights]
+        if len(set(versions)) != len(versions):
+            yield f"two of {sorted(weights)} mean the same version"
+    if weights and not any(weights.values()):
+        yield "all of them are 0, so nobody would answer"
+
+
+def room_fault(max_queue_size: int, max_request_examples: int | None) -> str | None:
+    """What is wrong with a queue that the largest request does not fit into.
+
+    max_request_examples: None where it has a fault of its own.
+    """
+    if max_request_examples is None or max_queue_size >= max_request_examples:
+        return None
+    return (
+        f"{max_queue_size} is less than max_request_examples, {max_request_examples}; "
+        "such requests could never be taken"
+    )
+
+
+def _with_room(value: Any, section: ValidatorFunctionWrapHandler, info: ValidationInfo) -> ModelSettings:
+    """A section whose queue takes the largest request that the settings around it allow.
+
+    Both are known only here, around the section; its own faults are raised again, so as to stand beside.
+    """
+    own, size, faults = ModelSettings(), None, list[InitErrorDetails]()
+    try:
+        own = section(value)
+        size = own.max_queue_size
+    except ValidationError as error:
+        faults = [_again(fault) for fault in error.errors()]
+        if ("max_queue_size",) not in [fault["loc"] for fault in faults] and isinstance(value, Mapping):
+            size = value.get("max_queue_size")
+    if isinstance(size, int) and (words := room_fault(size, info.data.get("max_request_examples"))):
+        context = {"error": ValueError(words)}
+        faults.append(InitErrorDetails(type="value_error", loc=("max_queue_size",), input=size, ctx=context))
+    if faults:
+        raise ValidationError.from_exception_data("ModelSettings", faults)
+    return own
+
+
+def _again(fault: ErrorDetails) -> InitErrorDetails:
+    return InitErrorDetails(
+        type=fault["type"], loc=fault["loc"], input=fault["input"], ctx=fault.get("ctx", {})
+    )
+
+
+ModelSection = Annotated[ModelSettings, WrapValidator(_with_room)]
+"""In the settings, after `max_request_examples`: pydantic tells a validator of what came before."""

@@ -21,7 +21,6 @@ from seqserve.gateway import Gateway
 from seqserve.logs import configure_logs
 from seqserve.settings import Settings
 from seqserve.tracing import Tracing
-from seqserve.watching import changes
 
 log = structlog.get_logger()
 
@@ -45,13 +44,14 @@ async def serve(
     archives = scan_store(settings.model_store)
     stop = _stop_on_signals()
     gateway = Gateway(settings, signatures=claimed_signatures(archives), tracing=_tracing(settings))
+    watch = _config_watch(gateway, settings, config, reread)  # before models are loaded: that takes time
     async with contextlib.AsyncExitStack() as engines:  # they outlive the drain
         try:
             await gateway.start()
             _report_listening(gateway, settings)
             if await _unless(stop, _bring_up(gateway, settings, archives, engines)):
                 gateway.report_serving()
-                async with _following(gateway, settings, config, reread):
+                async with _following(gateway, watch):
                     await _unless(stop, gateway.outlive_gpu())
                 log.info("draining")
         finally:
@@ -84,15 +84,20 @@ async def _bring_up(
     await gateway.load(partial(scan_store, settings.model_store), engine)
 
 
-@contextlib.asynccontextmanager
-async def _following(
+def _config_watch(
     gateway: Gateway, settings: Settings, config: Path | None, reread: Callable[[], Settings] | None
-) -> AsyncIterator[None]:
+) -> ConfigWatch | None:
+    if config is None or reread is None:
+        return None
+    return ConfigWatch(config, settings, reread, gateway.apply, gateway.metrics.count_config_reload)
+
+
+@contextlib.asynccontextmanager
+async def _following(gateway: Gateway, watch: ConfigWatch | None) -> AsyncIterator[None]:
     """Follow the store, and the configuration where there is a file, for the length of the block."""
     work = [gateway.follow_store()]
-    if config is not None and reread is not None:
-        watch = ConfigWatch(config, settings, reread, gateway.apply, gateway.metrics.count_config_reload)
-        work.append(_follow_config(watch, settings))
+    if watch is not None:
+        work.append(watch.follow())
     followers = [asyncio.create_task(each) for each in work]
     try:
         yield
@@ -100,14 +105,6 @@ async def _following(
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
-
-
-async def _follow_config(watch: ConfigWatch, settings: Settings) -> None:
-    async for _ in changes(watch.path.absolute().parent, settings.watch, settings.watch_interval_seconds):
-        try:
-            await watch.look()
-        except Exception:
-            log.exception("the configuration could not be followed", config=str(watch.path))
 
 
 def _tracing(settings: Settings) -> Tracing | None:

@@ -6,13 +6,14 @@ beats the default. Units stand in the names; 0 as a port means a free one, chose
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,7 +24,7 @@ from pydantic_settings import (
 
 from seqserve.batching import BatchLimits
 from seqserve.errors import SettingsInvalid
-from seqserve.model_settings import ModelSettings, PolicyText
+from seqserve.model_settings import ModelSection, ModelSettings, PolicyText, room_fault
 from seqserve.repository.policy import VersionPolicy
 from seqserve.signature import NAME_PATTERN, Signature
 
@@ -61,9 +62,6 @@ class Settings(BaseSettings):
     watch_interval_seconds: float = Field(
         2.0, ge=0.1, le=3600, description="How often to look, events or not."
     )
-    models: dict[ModelName, ModelSettings] = Field(
-        default_factory=dict, description="A section for each model: [models.NAME]."
-    )
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on, for gRPC and HTTP.")
     grpc_port: Port = Field(8001, description="gRPC.")
@@ -81,8 +79,8 @@ class Settings(BaseSettings):
     max_queue_delay_seconds: Seconds = Field(
         0.0, description="How long an idle engine waits for a fuller batch."
     )
-    max_queue_size: int = Field(4096, ge=1, description="Examples that may wait, for each model version.")
     max_request_examples: int = Field(1024, ge=1, description="Examples that one request may carry.")
+    max_queue_size: int = Field(4096, ge=1, description="Examples that may wait, for each model version.")
     max_batch_seconds: float = Field(
         30.0, gt=0, le=86400, description="A batch that takes longer makes its model not ready."
     )
@@ -93,11 +91,11 @@ class Settings(BaseSettings):
     max_concurrent_streams: int = Field(
         1024, ge=1, le=2**31 - 1, description="Calls at once on one gRPC connection; more wait."
     )
-    default_timeout_seconds: float = Field(
-        30.0, gt=0, le=86400, description="Deadline of a caller who sets none."
-    )
     max_timeout_seconds: float = Field(
         300.0, gt=0, le=86400, description="No caller is kept longer, whatever its deadline."
+    )
+    default_timeout_seconds: float = Field(
+        30.0, gt=0, le=86400, description="Deadline of a caller who sets none."
     )
     keepalive_seconds: float = Field(
         60.0, ge=1, le=86400, description="Ping gRPC peers that say nothing for so long."
@@ -139,6 +137,10 @@ class Settings(BaseSettings):
     torchserve_grpc_port: Port = Field(7070, description="Its gRPC inference.")
     torchserve_grpc_management_port: Port = Field(7071, description="Its gRPC management.")
 
+    models: dict[ModelName, ModelSection] = Field(
+        default_factory=dict, description="A section for each model: [models.NAME]."
+    )
+
     @field_validator("model_store", mode="before")
     @classmethod
     def _names_a_folder(cls, value: object) -> object:
@@ -146,28 +148,23 @@ class Settings(BaseSettings):
             raise ValueError("must not be empty")
         return value
 
-    @model_validator(mode="after")
-    def _a_request_fits_the_queue(self) -> Self:
-        sizes = {"": self.max_queue_size}
-        sizes |= {
-            f"models.{name}.": own.max_queue_size or self.max_queue_size for name, own in self.models.items()
-        }
-        for section, size in sizes.items():
-            if size < self.max_request_examples:
-                raise ValueError(
-                    f"{section}max_queue_size: {size} is less than max_request_examples, "
-                    f"{self.max_request_examples}; such requests could never be taken"
-                )
-        return self
+    # Checks of two settings stand at the later one, which pydantic tells of those before it that are
+    # valid: so they are made, and told, beside all others. A check of the whole would come only after them.
 
-    @model_validator(mode="after")
-    def _timeouts_fit(self) -> Self:
-        if self.default_timeout_seconds > self.max_timeout_seconds:
-            raise ValueError(
-                f"default_timeout_seconds: {self.default_timeout_seconds:g} is more than "
-                f"max_timeout_seconds, {self.max_timeout_seconds:g}"
-            )
-        return self
+    @field_validator("max_queue_size")
+    @classmethod
+    def _takes_the_largest_request(cls, size: int, info: ValidationInfo) -> int:
+        if fault := room_fault(size, info.data.get("max_request_examples")):
+            raise ValueError(fault)
+        return size
+
+    @field_validator("default_timeout_seconds")
+    @classmethod
+    def _is_within_the_longest(cls, seconds: float, info: ValidationInfo) -> float:
+        longest = info.data.get("max_timeout_seconds", math.inf)
+        if seconds > longest:
+            raise ValueError(f"{seconds:g} is more than max_timeout_seconds, {longest:g}")
+        return seconds
 
     def of_model(self, name: str) -> ModelSettings:
         """A model's own section, empty where it has none."""
@@ -222,6 +219,10 @@ def read_settings(flags: dict[str, Any], config: Path | None = None) -> Settings
         raise SettingsInvalid("; ".join(faults), hint="see `seqserve serve --help`") from error
     except SettingsError as error:  # the one variable that holds more than a word
         raise SettingsInvalid("models: SEQSERVE_MODELS is no JSON", hint='{"NAME": {...}}') from error
+    except RecursionError as error:
+        raise SettingsInvalid(
+            f"config {config}, or SEQSERVE_MODELS: nested too deeply", hint="settings are flat tables"
+        ) from error
     except ValueError as error:  # the TOML file does not parse
         raise SettingsInvalid(f"config {config}: {error}", hint="the file must be TOML") from error
 

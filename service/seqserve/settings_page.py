@@ -39,7 +39,8 @@ max_queue_size = 8192
 
 The file is followed while the gateway serves: {live} and the labels, weights and version policy of the
 models' sections take effect at once; other changes are named in the log and need a restart. A file with
-a fault changes nothing.
+a fault changes nothing, and one that is still being written is not read: it counts once two looks, half a
+second apart, have seen the same.
 
 A port of 0 takes a free one. Seconds may have decimals.
 """

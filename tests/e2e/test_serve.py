@@ -23,7 +23,7 @@ from support.oip import infer_request, inference_stub, rows_of
 from support.served import Served, plain_lines, run, serving, started
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
-ALL_TIME = "86400"
+DELAY_SECONDS, ALL_TIME = 3600, 86400
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +70,14 @@ def test_http_tells_probes_and_prometheus(gateway: Served) -> None:
     assert 'seqserve_model_state{model="digit_mlp",state="ready",version="1"} 1.0' in metrics
 
 
-def in_flight(channel: grpc.Channel) -> Callable[[], pb.ModelInferResponse]:
+def in_flight(channel: grpc.Channel, *, timeout: float = 60) -> Callable[[], pb.ModelInferResponse]:
     """A request that waits for a fuller batch; call the result to get its answer.
 
+    timeout: in seconds; one that does not last until the batch is due is answered at once.
     The health check behind it on the same connection is answered once the request has arrived.
     """
     request = infer_request(np.zeros((1, 784), np.float32), model="digit_mlp")
-    waiting = inference_stub(channel).ModelInfer.future(request, timeout=60)
+    waiting = inference_stub(channel).ModelInfer.future(request, timeout=timeout)
     health(channel, "liveness")
     result: Callable[[], pb.ModelInferResponse] = waiting.result
     return result
@@ -99,12 +100,16 @@ def test_a_signal_ends_it_after_the_answers_in_flight(
 
 
 def test_a_second_signal_leaves_at_once(tmp_path: Path, store: Path) -> None:
-    options = (f"--max-queue-delay-seconds={ALL_TIME}", f"--drain-grace-seconds={ALL_TIME}")
+    options = (
+        f"--max-queue-delay-seconds={DELAY_SECONDS}",
+        f"--max-timeout-seconds={ALL_TIME}",
+        f"--drain-grace-seconds={ALL_TIME}",
+    )
     with (
         serving(tmp_path, store, *options) as gateway,
         grpc.insecure_channel(gateway.grpc) as channel,
     ):
-        answer = in_flight(channel)
+        answer = in_flight(channel, timeout=ALL_TIME)
         gateway.process.send_signal(signal.SIGTERM)
         gateway.wait_for("draining")
 

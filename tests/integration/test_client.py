@@ -148,6 +148,27 @@ async def test_refusals_are_typed(client: Asking) -> None:
     assert wrong.value.request_id
 
 
+async def test_a_client_takes_messages_as_large_as_it_is_told_to(
+    tmp_path: Path, engine: FakeEngine, twin: Any
+) -> None:
+    async with running_gateway([make_archive(tmp_path)], engine) as gateway:
+        address = f"127.0.0.1:{gateway.grpc_port}"
+        async with twin(address, max_message_bytes=1000) as small, twin(address) as usual:
+            many = np.stack([IMAGE] * 100)
+            assert len((await usual.predict(many, model="tiny")).answers) == 100
+            with pytest.raises(MessageTooLarge):
+                await small.predict(many, model="tiny")
+            assert len((await small.predict(IMAGE, model="tiny")).answers) == 1
+            with pytest.raises(MessageTooLarge):  # what it sends is small, and what comes back is not
+                await small.predict(np.stack([PIXELS] * 100), model="tiny")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2**31])
+async def test_an_impossible_limit_is_a_value_error(twin: Any, limit: int) -> None:
+    with pytest.raises(ValueError, match="max_message_bytes"):
+        twin("127.0.0.1:1", max_message_bytes=limit)
+
+
 async def test_a_fault_inside_is_not_tried_again(client: Asking, engine: FakeEngine) -> None:
     engine.batches.clear()
     engine.fault = RuntimeError("secret")

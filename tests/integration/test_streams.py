@@ -211,11 +211,11 @@ async def test_a_drain_answers_what_is_in_flight_and_ends_the_stream(
         replies: Replies = [await stream.read()]
         engine.hold()
         await send(stream, *(message(str(number)) for number in range(in_flight)))
+        if in_flight:  # all of them have come: one is in the engine, the others wait
+            await engine.entered.wait()
         await until(lambda: queued(gateway) == max(0, in_flight - 1))
         draining = asyncio.create_task(gateway.drain())
-        if in_flight:
-            await engine.entered.wait()
-            engine.gate.set()
+        engine.gate.set()
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await read_into(replies, stream)
         async with asyncio.timeout(20):  # and not the whole grace period

@@ -41,8 +41,13 @@ def _as_toml(settings: Settings, sources: dict[str, str]) -> str:
     values = json.loads(settings.model_dump_json(exclude_defaults=False))
     models = values.pop("models")
     lines = [f"{_line(name, value)}  # {sources[name]}" for name, value in values.items()]
-    sections = {name: {key: value for key, value in own.items() if value} for name, own in models.items()}
+    sections = {name: _given(own) for name, own in models.items()}
     return "\n".join(lines) + ("\n\n" + tomli_w.dumps({"models": sections}).rstrip() if sections else "")
+
+
+def _given(section: dict[str, Any]) -> dict[str, Any]:
+    """Without what is not set. A zero is set: it may stand against the value for all models."""
+    return {key: value for key, value in section.items() if value is not None and value != {}}
 
 
 def _line(name: str, value: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from seqserve.cli.faults import Refused
 
@@ -26,8 +26,11 @@ class Picture:
     steps: tuple[str, ...]
 
 
-def prepare(path: Path, height: int, width: int) -> Picture:
-    """Read a picture and fit it to height by width pixels, white ink on black. Raises Refused."""
+def prepare(path: Path, height: int, width: int, *, is_inverted_later: bool = False) -> Picture:
+    """Read a picture and fit it to height by width pixels, white ink on black. Raises Refused.
+
+    is_inverted_later: the model turns pixels over itself, so it gets black ink on white.
+    """
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             if image.size == (width, height):
@@ -36,14 +39,17 @@ def prepare(path: Path, height: int, width: int) -> Picture:
     except UNREADABLE as error:
         raise Refused(f"{path}: no readable PNG or JPEG") from error
     steps = []
-    if _is_light_ground(grey):
+    is_light = _is_light_ground(grey)
+    if is_light:
         grey = np.asarray(255 - grey, dtype=np.uint8)
+    if is_light != is_inverted_later:
         steps.append("inverted")
     cropped = _crop(grey)
     if cropped.shape != grey.shape:
         steps.append(f"cropped to {cropped.shape[1]}x{cropped.shape[0]}")
     steps.append(f"resized to {width}x{height}")
-    return Picture(_png(_centre(cropped, height, width)), tuple(steps))
+    centred = _centre(cropped, height, width)
+    return Picture(_png(ImageOps.invert(centred) if is_inverted_later else centred), tuple(steps))
 
 
 def _is_light_ground(grey: npt.NDArray[np.uint8]) -> bool:

@@ -11,7 +11,7 @@ import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs leave it out
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from seqserve.client.connection import channel_options, id_of_call, metadata_of
+from seqserve.client.connection import MAX_MESSAGE_BYTES, channel_options, id_of_call, metadata_of
 from seqserve.client.errors import error_of_call
 from seqserve.client.replies import (
     Model,
@@ -32,11 +32,20 @@ class AsyncClient:
     """Asks one gateway from a running event loop. Use it in `async with`, or await `close`.
 
     timeout_seconds: of each call that names none. max_attempts: tries of a call that meets UNAVAILABLE.
+    max_message_bytes: of the largest request and the largest reply; the gateway has a limit of its own.
     Every call raises PredictionError; see errors.py for what kinds there are.
     """
 
-    def __init__(self, address: str, *, timeout_seconds: float = 10.0, max_attempts: int = 4) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=channel_options(max_attempts))
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_seconds: float = 10.0,
+        max_attempts: int = 4,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
+        options = channel_options(max_attempts, max_message_bytes)
+        self._channel = grpc.aio.insecure_channel(address, options=options)
         self._stub = prediction_pb2_grpc.PredictionServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds

@@ -11,17 +11,20 @@ KEEPALIVE_MS = 30_000  # a stream to a gateway that is gone ends; the gateway al
 REQUEST_ID = "x-request-id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_ATTEMPTS = 5  # gRPC's own limit
+MOST_BYTES = 2**31 - 1  # gRPC's own, too
 
 Metadata = tuple[tuple[str, str], ...]
 
 
-def channel_options(max_attempts: int) -> list[tuple[str, int | str]]:
-    """Options for gRPC. Raises ValueError for an impossible number of attempts."""
+def channel_options(max_attempts: int, max_message_bytes: int) -> list[tuple[str, int | str]]:
+    """Options for gRPC. Raises ValueError for an impossible number of attempts or bytes."""
     if not 1 <= max_attempts <= MOST_ATTEMPTS:
         raise ValueError(f"max_attempts: {max_attempts}; accepted: 1 to {MOST_ATTEMPTS}")
+    if not 1 <= max_message_bytes <= MOST_BYTES:
+        raise ValueError(f"max_message_bytes: {max_message_bytes}; accepted: 1 to {MOST_BYTES}")
     return [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.service_config", json.dumps(service_config(max_attempts))),
     ]

@@ -24,7 +24,7 @@ Examples = npt.ArrayLike | bytes | Sequence[bytes]
 A PNG or JPEG file, or a list of them; or numbers, one example or a batch, as the model's shapes say:
 
 - Arrays and numpy scalars keep their dtype, one of DATATYPES. uint8 means pixels on an image model.
-- Python's own numbers, and lists of them, become float32.
+- Python's own numbers, and lists of nothing else, become float32.
 - A single number is one example of a model that accepts the shape [].
 """
 
@@ -60,11 +60,13 @@ def _array(examples: Examples) -> npt.NDArray[Any]:
 
 
 def _is_plain(examples: Examples) -> bool:
-    """Whether they are Python's own numbers, whose dtype is numpy's choice and nobody's wish."""
-    leaf: object = examples
-    while isinstance(leaf, list | tuple) and leaf:
-        leaf = leaf[0]
-    return isinstance(leaf, int | float) and not isinstance(leaf, bool)
+    """Whether they are Python's own numbers, whose dtype is numpy's choice and nobody's wish.
+
+    numpy's float64 is a float by inheritance, and still somebody's wish.
+    """
+    if isinstance(examples, list | tuple):
+        return all(map(_is_plain, examples))
+    return isinstance(examples, int | float) and not isinstance(examples, bool | np.generic)
 
 
 def _tensor(array: npt.NDArray[Any]) -> pb.Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from seqserve.client.connection import channel_options, id_of_call, metadata_of
+from seqserve.client.connection import MAX_MESSAGE_BYTES, channel_options, id_of_call, metadata_of
 from seqserve.client.errors import error_of_call
 from seqserve.client.replies import (
     Model,
@@ -30,11 +30,20 @@ class Client:
     """Asks one gateway. Use it as a context manager, or call `close`. Threads may share it.
 
     timeout_seconds: of each call that names none. max_attempts: tries of a call that meets UNAVAILABLE.
+    max_message_bytes: of the largest request and the largest reply; the gateway has a limit of its own.
     Every call raises PredictionError; see errors.py for what kinds there are.
     """
 
-    def __init__(self, address: str, *, timeout_seconds: float = 10.0, max_attempts: int = 4) -> None:
-        self._channel = grpc.insecure_channel(address, options=channel_options(max_attempts))
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_seconds: float = 10.0,
+        max_attempts: int = 4,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
+        options = channel_options(max_attempts, max_message_bytes)
+        self._channel = grpc.insecure_channel(address, options=options)
         self._stub = prediction_pb2_grpc.PredictionServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds
