@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.served import environment, run
 
 ASKED = ("build", "line", "--epochs", "400", "--output")
@@ -20,6 +22,7 @@ main()
 """
 
 
+@pytest.mark.long  # its parts are tested in the process, in tests/models/test_build_unfinished.py
 def test_an_interrupted_build_goes_on_with_the_command_that_it_prints(tmp_path: Path) -> None:
     store = tmp_path / "my store"
     with subprocess.Popen(

@@ -109,6 +109,25 @@ async def test_predict_says_what_it_did_to_a_photo(gateway: Gateway, tmp_path: P
     assert answer.endswith("%)")
 
 
+async def test_predict_leaves_to_the_model_what_the_model_does(tmp_path: Path, engine: FakeEngine) -> None:
+    archives = [
+        make_archive(tmp_path, name, signature=Signature.parse(signature_document(key)))
+        for name, key in (("fits", "any_size"), ("turns", "negative"), ("both", "any_size_negative"))
+    ]
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.full((60, 90), 255, np.uint8)).save(path)
+
+    async with running_gateway(archives, engine) as gateway:
+        answers = {
+            name: await ask(gateway, "predict", str(path), "--model", name)
+            for name in ("fits", "turns", "both")
+        }
+
+    assert answers["fits"] == Ended(0, f"{path}: dark (75.0%)\n", "")
+    assert answers["turns"].output.startswith(f"{path}: resized to 3x2\n{path}: bright (75.0%)")
+    assert answers["both"] == Ended(0, f"{path}: bright (75.0%)\n", "")
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [

@@ -116,6 +116,7 @@ async def test_models_are_told_with_their_facts(client: Asking) -> None:
     assert (facts.task, facts.input, facts.output) == ("classification", "image", "probabilities")
     assert (facts.input_shape, facts.output_shape, facts.labels) == ((6,), (2,), ("dark", "bright"))
     assert (facts.minimum, facts.maximum, "2,3" in facts.example_shapes) == (0.0, 1.0, True)
+    assert (facts.resize, facts.invert) == (False, False)
     line = (await client.model("line")).versions[0]
     assert (line.minimum, line.maximum, line.input_shape) == (None, None, (1,))
 

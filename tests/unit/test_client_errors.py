@@ -80,3 +80,10 @@ def test_without_details_there_are_no_facts() -> None:
 
     assert isinstance(found, InvalidRequest)
     assert (found.field, found.accepted, found.reason, found.request_id) == ("", "", "", "")
+
+
+def test_what_the_end_of_a_gateway_cut_off_is_unavailable() -> None:
+    found = error_of_status(status_pb2.Status(code=code_pb2.Code.Value("CANCELLED")))
+
+    assert isinstance(found, Unavailable)
+    assert found.code == "CANCELLED"

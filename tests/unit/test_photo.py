@@ -33,7 +33,7 @@ def saved(folder: Path, pixels: Pixels, name: str = "photo.png") -> Path:
 
 
 def pixels_of(picture: Picture) -> Pixels:
-    with Image.open(io.BytesIO(picture.png), formats=["PNG"]) as image:
+    with Image.open(io.BytesIO(picture.file), formats=["PNG"]) as image:
         assert image.mode == "L"
         return np.asarray(image)
 
@@ -67,7 +67,7 @@ def test_a_photo_on_dark_ground_gives_the_same_picture_without_being_inverted(tm
     light = prepare(saved(tmp_path, photo(), "light.png"), 28, 28)
 
     assert dark.steps == ("cropped to 10x40", "resized to 28x28")
-    assert dark.png == light.png
+    assert dark.file == light.file
 
 
 def test_a_model_that_inverts_gets_the_same_picture_in_negative(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from seqserve.repository.loading import LoadObserver
 from seqserve.repository.patience import SETTLE_SECONDS
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.routing import Routing
+from seqserve.repository.shelf import Shelved
 from seqserve.repository.sync import StoreSync
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import ModelState
@@ -434,3 +435,20 @@ async def test_a_cancelled_load_leaves_nothing_behind_and_can_be_done_again(worl
 
     await world.sync.load("tiny")
     assert world.states == {"tiny/1": "ready"}
+
+
+async def test_what_the_policy_leaves_out_is_not_read_anew_with_each_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, policy="latest:1")
+    for version in "123":
+        world.add(version)
+    await world.sync.load_initially()
+    await world.sync.sync()
+    read: list[str] = []
+    monkeypatch.setattr(Shelved, "sha256", lambda archive: read.append(archive.version))
+
+    await world.settle()
+
+    assert read == []
+    assert world.states == {"tiny/3": "ready"}

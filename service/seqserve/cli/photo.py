@@ -20,9 +20,9 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG of exactly the model's size, and the steps that led to it (none: sent as it was)."""
+    """A file as it is sent, and the steps that led to it (none: it is the caller's own)."""
 
-    png: bytes
+    file: bytes
     steps: tuple[str, ...]
 
 

@@ -8,7 +8,7 @@ import click
 
 from seqserve.cli.connection import address_option, connected
 from seqserve.cli.faults import Refused
-from seqserve.cli.photo import prepare
+from seqserve.cli.photo import Picture, prepare
 from seqserve.client import Client, Model
 
 
@@ -23,7 +23,8 @@ def command(images: tuple[Path, ...], model: str, top_k: int, address: str) -> N
     """Ask a running gateway what is in each of IMAGES (PNG, JPEG).
 
     A picture that is not of the model's size is made to look like the training data first: light
-    ground inverted, cropped to the ink, resized and centred; what was done is printed.
+    ground inverted, cropped to the ink, resized and centred; what was done is printed. A model that
+    resizes gets every file as it is.
 
     \b
     Examples:
@@ -31,9 +32,9 @@ def command(images: tuple[Path, ...], model: str, top_k: int, address: str) -> N
       seqserve predict photo.jpg --top-k 3 --address gateway:8001
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     with connected(address) as client:
-        height, width = _size(client, model, address)
-        prepared = [prepare(path, height, width) for path in images]
-        reply = client.predict([picture.png for picture in prepared], model=model, top_k=top_k)
+        found = _find(client, model, address)
+        prepared = [_prepared(path, found) for path in images]
+        reply = client.predict([picture.file for picture in prepared], model=model, top_k=top_k)
     for path, picture, answer in zip(images, prepared, reply.answers, strict=True):
         if picture.steps:
             click.echo(f"{path}: {', '.join(picture.steps)}")
@@ -41,13 +42,26 @@ def command(images: tuple[Path, ...], model: str, top_k: int, address: str) -> N
         click.echo(f"{path}: {labels}")
 
 
-def _size(client: Client, name: str, address: str) -> tuple[int, int]:
-    """Height and width of the images that the model takes, by its [H,W] shape."""
+def _find(client: Client, name: str, address: str) -> Model:
+    """The model, of its ready versions the highest."""
     found: list[Model] = [model for model in client.models() if model.name == name and model.state == "ready"]
     if not found:
         raise Refused(f"{address}: no ready model {name!r} (see `seqserve models`)")
-    for shape in found[-1].example_shapes:
+    return found[-1]
+
+
+def _prepared(path: Path, model: Model) -> Picture:
+    """A file that the model takes."""
+    if model.resize:
+        return Picture(path.read_bytes(), ())
+    height, width = _size(model)
+    return prepare(path, height, width, is_inverted_later=model.invert)
+
+
+def _size(model: Model) -> tuple[int, int]:
+    """Height and width of the images that the model takes, by its [H,W] shape."""
+    for shape in model.example_shapes:
         sizes = [int(size) for size in shape.split(",") if size]
         if len(sizes) == 2:  # noqa: PLR2004 - height and width
             return sizes[0], sizes[1]
-    raise Refused(f"model {name!r} takes no images")
+    raise Refused(f"model {model.name!r} takes no images")

@@ -118,6 +118,7 @@ BY_CODE: dict[str, type[PredictionError]] = {
     "INVALID_ARGUMENT": InvalidRequest,
     "NOT_FOUND": NotFound,
     "UNAVAILABLE": Unavailable,
+    "CANCELLED": Unavailable,  # by the gateway's end; who cancels a call of ours hears it otherwise
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "INTERNAL": InternalError,
 }

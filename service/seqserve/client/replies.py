@@ -57,6 +57,7 @@ class Model:
     state: `loading`, `ready`, `stalled`, `unloading`, `unloaded` or `failed`; reason: why it does not serve.
     example_shapes: of one example, as "28,28". input_shape, output_shape: of one example, the model's own.
     labels: of the classes. minimum, maximum: of the input's values, None where they have no range.
+    resize, invert: what is done to PNG and JPEG files; without resize they must be of the model's size.
     """
 
     name: str
@@ -74,6 +75,8 @@ class Model:
     minimum: float | None
     maximum: float | None
     max_batch_size: int
+    resize: bool
+    invert: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +146,6 @@ def _model(model: pb.Model) -> Model:
         minimum=model.minimum if model.HasField("minimum") else None,
         maximum=model.maximum if model.HasField("maximum") else None,
         max_batch_size=model.max_batch_size,
+        resize=model.resize,
+        invert=model.invert,
     )

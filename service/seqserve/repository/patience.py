@@ -16,16 +16,20 @@ SETTLE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Patience:
-    """Remembers since when archives have been incomplete or away."""
+    """Remembers which archives are whole, and since when others have been incomplete or away."""
 
     clock: Callable[[], float] = time.monotonic
+    _whole: dict[Path, Stamp] = field(default_factory=dict)
     _incomplete: dict[Path, tuple[Stamp, float]] = field(default_factory=dict)
     _absent: dict[Path, float] = field(default_factory=dict)
 
     async def is_settled(self, archive: Shelved) -> bool:
         """Whether its hash fits, or it has not changed for so long that it never will."""
+        if self._whole.get(archive.path) == archive.stamp:
+            return True
         if await asyncio.to_thread(archive.is_whole):
             self._incomplete.pop(archive.path, None)
+            self._whole[archive.path] = archive.stamp  # a look must not read every archive anew
             return True
         stamp, since = self._incomplete.get(archive.path, (None, 0.0))
         if stamp != archive.stamp:
@@ -42,6 +46,7 @@ class Patience:
         return self.clock() - since >= SETTLE_SECONDS
 
     def look(self, present: Collection[Path]) -> None:
-        """Forget what has come back, and what is no longer half copied."""
+        """Forget what has come back, and what has left."""
+        self._whole = {path: stamp for path, stamp in self._whole.items() if path in present}
         self._incomplete = {path: since for path, since in self._incomplete.items() if path in present}
         self._absent = {path: since for path, since in self._absent.items() if path not in present}
