@@ -9,7 +9,8 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from seqserve.batching import Batcher
+from seqserve.batching.batcher import Batcher
+from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.cores import available_cores
 from seqserve.decoding import PictureDecoder
 from seqserve.door import Door
@@ -29,7 +30,6 @@ from seqserve.message_size import message_limit_bytes, needed_bytes
 from seqserve.metrics.counts import Metrics
 from seqserve.metrics.gpu import GpuMetrics
 from seqserve.metrics.loop_lag import LoopLag
-from seqserve.observers import Observers, VersionObserver
 from seqserve.ports import PortName, Ports, make_ports
 from seqserve.predictor import Predictor, batch_runner
 from seqserve.repository.control import AdminControl

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from seqserve import tensors
-from seqserve.batching import Outcome, Part
+from seqserve.batching.batcher import Outcome, Part
+from seqserve.batching.observers import Phases, VersionObserver
 from seqserve.decoding import PictureDecoder, check_pictures
 from seqserve.door import Door
 from seqserve.engines.base import FloatArray, LoadedModel
 from seqserve.errors import DeadlineExceeded, EngineContractError
 from seqserve.metrics.counts import Metrics
-from seqserve.observers import Phases, VersionObserver
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import ReadyVersion
 from seqserve.signature import Signature

@@ -22,7 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from seqserve.batching import BatchLimits
+from seqserve.batching.batcher import BatchLimits
 from seqserve.errors import SettingsInvalid
 from seqserve.model_settings import ModelSection, ModelSettings, PolicyText, room_fault
 from seqserve.repository.policy import VersionPolicy

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from seqserve.observers import Phases, VersionObserver
+from seqserve.batching.observers import Phases, VersionObserver
 from seqserve.repository.versions import ModelState, ModelVersion
 
 KEPT_VERSIONS = 256

@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from seqserve.batching import Batcher, BatchObserver, DropCause, FlushReason, Outcome, Part, RefusalCause
+from seqserve.batching.batcher import (
+    Batcher,
+    BatchObserver,
+    DropCause,
+    FlushReason,
+    Outcome,
+    Part,
+    RefusalCause,
+)
 from seqserve.errors import EngineUnavailable
 
 Caller = asyncio.Task[list[Outcome[str]]]

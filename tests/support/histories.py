@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seqserve.admission import SWEEP_SECONDS
-from seqserve.batching import Batcher, BatchLimits, Outcome, Part
+from seqserve.batching.admission import SWEEP_SECONDS
+from seqserve.batching.batcher import Batcher, BatchLimits, Outcome, Part
 from seqserve.errors import DeadlineExceeded, EngineContractError, EngineUnavailable, Overloaded, ShuttingDown
 from support.batching import Caller, FakeClock, FakeEngine, Notes, settle
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from seqserve.batching import Batcher, BatchLimits
+from seqserve.batching.batcher import Batcher, BatchLimits
+from seqserve.batching.observers import VersionObserver
 from seqserve.engines.base import Engine, LoadedModel
-from seqserve.observers import VersionObserver
 from seqserve.predictor import batch_runner
 from seqserve.repository.loading import Loading, LoadObserver
 from seqserve.repository.patience import Patience

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from seqserve.batching import Batcher, BatchLimits
+from seqserve.batching.batcher import Batcher, BatchLimits
 from seqserve.errors import ShuttingDown
 from support.batching import Bench, FakeClock, FakeEngine, Notes, Setup, settle
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from seqserve.batching import BatchLimits, Part
+from seqserve.batching.batcher import BatchLimits, Part
 from seqserve.errors import DeadlineExceeded, Overloaded
 from support.batching import Setup, results, settle
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from seqserve.batching import Batcher, BatchLimits, Outcome, Part
+from seqserve.batching.batcher import Batcher, BatchLimits, Outcome, Part
 from seqserve.errors import EngineContractError, EngineUnavailable
 from support.batching import FakeClock, Setup, results, settle
 

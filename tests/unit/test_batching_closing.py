@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from seqserve.batching import Batcher, BatchLimits, Part
+from seqserve.batching.batcher import Batcher, BatchLimits, Part
 from seqserve.errors import EngineUnavailable, ShuttingDown
 from support.batching import FakeClock, FakeEngine, Setup, results, settle
 

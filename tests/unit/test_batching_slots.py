@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqserve.batching import Batcher, BatchLimits, FlushReason, Part
+from seqserve.batching.batcher import Batcher, BatchLimits, FlushReason, Part
 from seqserve.errors import ShuttingDown
 from support.batching import Caller, FakeClock, FakeEngine, Notes, Setup, settle
 

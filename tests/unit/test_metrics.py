@@ -9,10 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seqserve import __version__
+from seqserve.batching.observers import Phases
 from seqserve.errors import EngineUnavailable
 from seqserve.metrics.counts import Metrics
 from seqserve.metrics.table import KEPT_VERSIONS
-from seqserve.observers import Phases
 from seqserve.repository.versions import ModelState, ModelVersion
 
 TINY = {"model": "tiny", "version": "1"}

@@ -7,7 +7,7 @@ from unittest.mock import Mock, create_autospec
 
 import pytest
 
-from seqserve.observers import Observers, VersionObserver
+from seqserve.batching.observers import Observers, VersionObserver
 
 METHODS = [name for name, _ in inspect.getmembers(VersionObserver, inspect.isfunction) if name[0] != "_"]
 

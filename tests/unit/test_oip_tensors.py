@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqserve import tensors
+from seqserve.batching.observers import VersionObserver
 from seqserve.errors import InvalidRequest
 from seqserve.grpc_api.oip_tensors import input_tensor, put_answer, timeout_seconds
-from seqserve.observers import VersionObserver
 from seqserve.pb import inference_pb2 as pb
 from seqserve.predictor import Prediction, Receipt
 from seqserve.signature import Signature

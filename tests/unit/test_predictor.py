@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seqserve.archive import read_archive
+from seqserve.batching.observers import VersionObserver
 from seqserve.decoding import PictureDecoder
 from seqserve.errors import (
     DeadlineExceeded,
@@ -22,7 +23,6 @@ from seqserve.errors import (
     ShuttingDown,
 )
 from seqserve.metrics.counts import Metrics
-from seqserve.observers import VersionObserver
 from seqserve.predictor import Content, Predictor, Request, batch_runner, check_answers
 from seqserve.repository.table import Repository
 from seqserve.signature import Signature

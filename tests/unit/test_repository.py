@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import CapturingLogger
 
 from seqserve.archive import Archive
-from seqserve.batching import Part
+from seqserve.batching.batcher import Part
 from seqserve.errors import (
     EngineUnavailable,
     ModelNotFound,

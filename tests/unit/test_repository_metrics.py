@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqserve.batching import Part
+from seqserve.batching.batcher import Part
 from seqserve.metrics.repository import repository_gauges
 from seqserve.repository.routing import Routing
 from seqserve.repository.table import Repository

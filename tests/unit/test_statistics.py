@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.observers import Phases
+from seqserve.batching.observers import Phases
 from seqserve.repository.versions import ModelState, ModelVersion
 from seqserve.statistics import KEPT_VERSIONS, Duration, Statistics, VersionStatistics
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seqserve.archive import scan_store
-from seqserve.batching import Part
+from seqserve.batching.batcher import Part
 from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady, StoreMissing
 from seqserve.repository.loading import LoadObserver
 from seqserve.repository.patience import SETTLE_SECONDS

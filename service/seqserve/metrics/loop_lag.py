@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from seqserve.clock import Clock, MonotonicClock, Timer
+from seqserve.batching.clock import Clock, MonotonicClock, Timer
 
 INTERVAL_SECONDS = 1.0
 

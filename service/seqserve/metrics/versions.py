@@ -9,9 +9,9 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from seqserve.admission import DropCause, FlushReason, RefusalCause
+from seqserve.batching.admission import DropCause, FlushReason, RefusalCause
+from seqserve.batching.observers import Phases, VersionObserver
 from seqserve.metrics import table
-from seqserve.observers import Phases, VersionObserver
 
 
 class VersionFamilies:

@@ -7,7 +7,7 @@ import time
 
 import structlog
 
-from seqserve.observers import VersionObserver
+from seqserve.batching.observers import VersionObserver
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import ModelState, ModelVersion
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import structlog
 
 from seqserve.archive import Archive, read_archive
+from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.engines.base import Engine, LoadedModel
 from seqserve.errors import ArchiveInvalid, SeqserveError, ShuttingDown
 from seqserve.golden import check_golden
 from seqserve.lease import Lease, hold
-from seqserve.observers import Observers, VersionObserver
 from seqserve.repository.batch_watch import BatchWatch
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion

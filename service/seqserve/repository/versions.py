@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from seqserve.batching import Batcher
+from seqserve.batching.batcher import Batcher
+from seqserve.batching.observers import VersionObserver
 from seqserve.engines.base import FloatArray, LoadedModel
 from seqserve.lease import Lease
-from seqserve.observers import VersionObserver
 from seqserve.signature import Signature
 
 RowBatcher = Batcher[FloatArray, FloatArray]

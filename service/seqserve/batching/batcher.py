@@ -22,7 +22,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic
 
-from seqserve.admission import (
+from seqserve.batching.admission import (
     BatchLimits,
     BatchObserver,
     DropCause,
@@ -34,8 +34,8 @@ from seqserve.admission import (
     RefusalCause,
     WaitingRequests,
 )
-from seqserve.batch import Batch
-from seqserve.clock import Clock, MonotonicClock, Timer
+from seqserve.batching.batch import Batch
+from seqserve.batching.clock import Clock, MonotonicClock, Timer
 from seqserve.errors import (
     DeadlineExceeded,
     EngineUnavailable,

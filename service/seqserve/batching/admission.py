@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from seqserve.clock import Clock, Timer
+from seqserve.batching.clock import Clock, Timer
 from seqserve.errors import DeadlineExceeded, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
 
 P = TypeVar("P")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seqserve.admission import BatchObserver, DropCause, FlushReason, RefusalCause
+from seqserve.batching.admission import BatchObserver, DropCause, FlushReason, RefusalCause
 
 
 @dataclass(frozen=True, slots=True)

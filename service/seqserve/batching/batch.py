@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from seqserve.admission import Outcome, P, Part, R, Request
+from seqserve.batching.admission import Outcome, P, Part, R, Request
 from seqserve.errors import EngineContractError
 
 
