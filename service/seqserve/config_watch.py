@@ -40,6 +40,7 @@ class ConfigWatch:
     note: Callable[[str], None]
     _content: bytes | None = None
     _seen: bytes | None = None
+    _is_away: bool = False
 
     def __post_init__(self) -> None:
         self._content = self._seen = self._bytes()
@@ -60,6 +61,7 @@ class ConfigWatch:
         Whether another look is due, after SETTLE_SECONDS: the file may still be being written.
         """
         seen, self._seen = self._seen, self._bytes()
+        self._tell_of_absence()
         if self._seen is None or self._seen == self._content:
             return False
         if self._seen != seen:
@@ -74,6 +76,13 @@ class ConfigWatch:
         else:
             await self._take_over(settings)
         return False
+
+    def _tell_of_absence(self) -> None:
+        """Once, when the file has gone; what it said holds."""
+        is_away = self._seen is None
+        if is_away and not self._is_away:
+            log.warning("the configuration file is away; what it said holds", config=str(self.path))
+        self._is_away = is_away
 
     def _read(self) -> Settings | SettingsInvalid:
         try:

@@ -173,6 +173,16 @@ async def test_a_file_that_is_nested_too_deeply_counts_as_refused(world: World) 
     assert (world.applied, world.noted) == ([], ["refused"])
 
 
+async def test_a_file_that_goes_is_told_once_and_what_it_said_holds(world: World) -> None:
+    world.path.unlink()
+    for _ in range(3):
+        await world.watch.look()
+
+    [warning] = [call for call in world.log.calls if call.method_name == "warning"]
+    assert "away" in warning.args[0]
+    assert world.applied == []
+
+
 async def test_a_flag_goes_on_beating_the_file(world: World) -> None:
     await world.change('http_port = 1\ngrpc_port = 9001\nlog_level = "debug"\n')
 
