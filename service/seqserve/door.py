@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from seqserve.errors import ShuttingDown
 
 QUIET_SECONDS = 0.1
+GAP_SECONDS = 0.005
+"""Time enough for what gRPC holds to reach a handler."""
+LAST_SECONDS = 0.25
 
 
 @dataclass(slots=True)
@@ -28,12 +31,21 @@ class Door:
             raise ShuttingDown("the gateway is shutting down")
 
     async def close(self, most_seconds: float) -> None:
-        """Close it, and return when nobody has come for a moment, at the latest after `most_seconds`."""
+        """Close it, and return when nobody has come for a moment.
+
+        After `most_seconds` a shorter moment does, and where not even that comes, it is over.
+        """
         self.is_closed = True
+        if not await self._is_quiet(QUIET_SECONDS, most_seconds):
+            await self._is_quiet(GAP_SECONDS, min(LAST_SECONDS, most_seconds))
+
+    async def _is_quiet(self, seconds: float, most_seconds: float) -> bool:
+        """Whether there were so many seconds in which nobody came, waited for at most that long."""
         loop = asyncio.get_running_loop()
         latest = loop.time() + most_seconds
         while loop.time() < latest:
             before = self.turned_away
-            await asyncio.sleep(min(QUIET_SECONDS, most_seconds))
+            await asyncio.sleep(seconds)
             if self.turned_away == before:
-                return
+                return True
+        return False
