@@ -20,6 +20,8 @@ from support.archives import FloatArray
 from support.oip import inference_stub, rows_of
 from support.served import Served, run, serving
 
+pytestmark = pytest.mark.long  # digit_mlp over every path is in test_paths_agree.py
+
 EXAMPLES = 40
 
 
