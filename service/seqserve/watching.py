@@ -6,7 +6,7 @@ Events do not come from network file systems and through some mounts, so a look 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Literal
 
@@ -19,33 +19,37 @@ WatchMode = Literal["auto", "poll", "off"]
 DEBOUNCE_MS = 100
 
 
-async def changes(folder: Path, mode: WatchMode, look_seconds: float) -> AsyncIterator[None]:
+async def changes(folder: Path, mode: WatchMode, look_seconds: float) -> AsyncGenerator[None]:
     """Yield whenever a look is due; for `off` never. It ends only with its task.
 
     auto: at the system's events, and every `look_seconds`; poll: only the latter.
     """
     if mode == "off":
         return
+    is_told = False
     while True:
         if mode == "auto":
-            async for _ in _events(folder, look_seconds):
-                yield
+            try:
+                async for _ in _events(folder, look_seconds):
+                    is_told = False
+                    yield
+            except Exception as error:  # noqa: BLE001 - looking goes on whatever becomes of the events
+                if not is_told:
+                    log.warning(
+                        "no events from this folder; it is looked at instead",
+                        folder=str(folder), reason=str(error),
+                    )  # fmt: skip
+                is_told = True
         await asyncio.sleep(look_seconds)
         yield
 
 
-async def _events(folder: Path, look_seconds: float) -> AsyncIterator[None]:
-    """Ends where the system gives no events, as for a folder that is gone."""
-    try:
-        async for _ in awatch(
-            folder,
-            debounce=DEBOUNCE_MS,
-            rust_timeout=round(look_seconds * 1000),
-            yield_on_timeout=True,
-            recursive=False,
-        ):
-            yield
-    except (OSError, RuntimeError) as error:
-        log.warning(
-            "no events from this folder; it is looked at instead", folder=str(folder), reason=str(error)
-        )
+def _events(folder: Path, look_seconds: float) -> AsyncIterator[object]:
+    """Something for each event, and for each `look_seconds` without one; raises where there are no events."""
+    return awatch(
+        folder,
+        debounce=DEBOUNCE_MS,
+        rust_timeout=round(look_seconds * 1000),
+        yield_on_timeout=True,
+        recursive=False,
+    )

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import CapturingLogger
 
 from seqserve.archive import scan_store
 from seqserve.batching.batcher import Part
 from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady, StoreMissing
+from seqserve.repository import sync as sync_module
 from seqserve.repository.loading import LoadObserver
 from seqserve.repository.patience import SETTLE_SECONDS
 from seqserve.repository.policy import VersionPolicy
@@ -452,3 +454,20 @@ async def test_what_the_policy_leaves_out_is_not_read_anew_with_each_look(
 
     assert read == []
     assert world.states == {"tiny/3": "ready"}
+
+
+async def test_what_names_a_version_that_is_not_ready_is_told_once_each_time_it_happens(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr(sync_module, "log", log)
+    world.add("1")
+    await world.sync.load_initially()
+
+    wrong = {"tiny": Routing(labels={"stable": "7"}, weights={"9": 1, "1": 99})}
+    for routing in (wrong, {}, wrong):
+        await world.repository.set_routing(routing)
+        await world.settle()
+
+    told = [(call.kwargs["named_by"], call.kwargs["version"]) for call in log.calls]
+    assert told == [("label stable", "7"), ("a weight", "9")] * 2

@@ -38,7 +38,7 @@ def command(config: Path | None, **flags: Any) -> None:
 
 def _as_toml(settings: Settings, sources: dict[str, str]) -> str:
     """One line a setting with its source, then the sections; what is not set is a comment."""
-    values = json.loads(settings.model_dump_json(exclude_defaults=False))
+    values = json.loads(settings.model_dump_json())
     models = values.pop("models")
     lines = [f"{_line(name, value)}  # {sources[name]}" for name, value in values.items()]
     sections = {name: _given(own) for name, own in models.items()}

@@ -45,7 +45,7 @@ class StoreSync:
     _busy: set[str] = field(default_factory=set)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _defaults: dict[str, str] = field(default_factory=dict)
-    _waiting_labels: set[tuple[str, str, str]] = field(default_factory=set)
+    _told: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.leaving = Leaving(self.loading, self._on_left)
@@ -133,7 +133,7 @@ class StoreSync:
             while missing := self._missing(name, found):
                 await self._load(missing[0])
             await self._retire(name, found)
-            self._tell_of_waiting_labels(name)
+            self._tell_what_is_waited_for(name)
             await self._follow_default(name)
 
     def _wanted(self, name: str, found: Mapping[str, Shelved]) -> list[str]:
@@ -181,18 +181,19 @@ class StoreSync:
             elif entry.state is ModelState.UNLOADED or (entry.state is ModelState.FAILED and not is_there):
                 await self.repository.remove(entry)
 
-    def _tell_of_waiting_labels(self, name: str) -> None:
-        """Say once of each label that its version cannot answer."""
-        now = self.repository.routing(name).labels
-        for label, version in self.repository.wanted_routing(name).labels.items():
-            entry = self.repository.find(name, version)
-            is_told = (name, label, version) in self._waiting_labels
-            if not is_told and (entry is None or not entry.is_up):
-                self._waiting_labels.add((name, label, version))
-                log.warning(
-                    "a label names a version that is not ready", model=name, label=label, version=version,
-                    points_at=now.get(label, ""),
-                )  # fmt: skip
+    def _tell_what_is_waited_for(self, name: str) -> None:
+        """Say once of each label and weight that its version cannot answer, and again when that recurs."""
+        wanted = self.repository.wanted_routing(name)
+        named = {(f"label {label}", version) for label, version in wanted.labels.items()}
+        named |= {("a weight", version) for version in wanted.weights}
+        waiting = {(by, version) for by, version in named if not self._is_up(name, version)}
+        for named_by, version in sorted(waiting - self._told.get(name, set()), reverse=True):
+            log.warning(
+                "what is named is not a version that is ready",
+                model=name, named_by=named_by, version=version,
+                answered_by=self.repository.default_version(name),
+            )  # fmt: skip
+        self._told[name] = waiting
 
     async def _follow_default(self, name: str) -> None:
         """The engine's own callers, as TorchServe's over HTTP, meet the version that ours meet."""
@@ -202,7 +203,10 @@ class StoreSync:
             await self.loading.engine.set_default(name, version)
 
     def _serves(self, archive: Shelved) -> bool:
-        entry = self.repository.find(archive.name, archive.version)
+        return self._is_up(archive.name, archive.version)
+
+    def _is_up(self, name: str, version: str) -> bool:
+        entry = self.repository.find(name, version)
         return entry is not None and entry.is_up
 
     def _is_leaving(self, archive: Shelved) -> bool:
