@@ -113,9 +113,9 @@ async def _torchserve(
     stack: AsyncExitStack,
     on_crash: Callable[[], Awaitable[None]],
 ) -> Engine:
-    from seqserve.engines.torchserve import TorchServeEngine, needed_message_bytes  # noqa: PLC0415 - an extra
-    from seqserve.engines.torchserve_config import TorchServePorts, TorchServeSettings  # noqa: PLC0415
-    from seqserve.engines.torchserve_server import TorchServeServer  # noqa: PLC0415
+    from seqserve.engines.torchserve.engine import TorchServeEngine, needed_message_bytes  # noqa: PLC0415 - an extra
+    from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings  # noqa: PLC0415
+    from seqserve.engines.torchserve.server import TorchServeServer  # noqa: PLC0415
 
     ports = TorchServePorts(
         http=settings.torchserve_http_port,

@@ -21,10 +21,10 @@ import torch
 from torch import nn
 
 from seqserve.archive import Archive, read_archive
-from seqserve.engines.torchserve import TorchServeEngine, TorchServeModel
-from seqserve.engines.torchserve_config import TorchServePorts, TorchServeSettings
-from seqserve.engines.torchserve_endpoint import TorchServeEndpoint
-from seqserve.engines.torchserve_server import TorchServeServer
+from seqserve.engines.torchserve.engine import TorchServeEngine, TorchServeModel
+from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
+from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
+from seqserve.engines.torchserve.server import TorchServeServer
 from seqserve.errors import EngineUnavailable
 from seqserve.golden import check_golden
 from seqserve.signature import Signature

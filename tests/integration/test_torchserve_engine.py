@@ -17,9 +17,9 @@ import pytest
 from typing_extensions import override
 
 from seqserve.archive import Archive, read_archive
-from seqserve.engines.torchserve import TorchServeEngine, needed_message_bytes, ping
-from seqserve.engines.torchserve_endpoint import TokenFile, TorchServeEndpoint
-from seqserve.engines.torchserve_management import Management
+from seqserve.engines.torchserve.engine import TorchServeEngine, needed_message_bytes, ping
+from seqserve.engines.torchserve.endpoint import TokenFile, TorchServeEndpoint
+from seqserve.engines.torchserve.management import Management
 from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 from seqserve.signature import Signature

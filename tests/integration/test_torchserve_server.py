@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from seqserve.engines.torchserve_config import TorchServePorts, TorchServeSettings
-from seqserve.engines.torchserve_server import TorchServeServer, choose_ports
+from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
+from seqserve.engines.torchserve.server import TorchServeServer, choose_ports
 from seqserve.errors import AddressInUse, DependencyMissing, SettingsInvalid
 
 ANY = TorchServePorts(0, 0, 0, 0, 0)

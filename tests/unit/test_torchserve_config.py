@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqserve.engines.torchserve_config import (
+from seqserve.engines.torchserve.config import (
     Layout,
     Programs,
     TorchServePorts,

@@ -26,8 +26,8 @@ from google.protobuf import empty_pb2
 
 from seqserve.archive import Archive
 from seqserve.engines.base import FloatArray
-from seqserve.engines.torchserve_endpoint import TorchServeEndpoint
-from seqserve.engines.torchserve_management import Management
+from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
+from seqserve.engines.torchserve.management import Management
 from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable, SeqserveError
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 from seqserve.signature import Signature

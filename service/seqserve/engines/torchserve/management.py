@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqserve.engines.torchserve_endpoint import TorchServeEndpoint
+from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
 from seqserve.errors import ArchiveInvalid, DependencyMissing, EngineUnavailable
 
 try:

@@ -24,8 +24,8 @@ from pathlib import Path
 import structlog
 
 from seqserve.engines.leash import Leash
-from seqserve.engines.torchserve import ping
-from seqserve.engines.torchserve_config import (
+from seqserve.engines.torchserve.engine import ping
+from seqserve.engines.torchserve.config import (
     LOOPBACK,
     Layout,
     Programs,
@@ -36,7 +36,7 @@ from seqserve.engines.torchserve_config import (
     environment,
     log_configuration,
 )
-from seqserve.engines.torchserve_endpoint import TokenFile, TorchServeEndpoint
+from seqserve.engines.torchserve.endpoint import TokenFile, TorchServeEndpoint
 from seqserve.errors import AddressInUse, DependencyMissing, EngineUnavailable, SettingsInvalid, StartFault
 
 log = structlog.get_logger()

@@ -1,0 +1,1 @@
+"""Runs models in a TorchServe: all that knows its wire, its configuration and its ways lies in here."""
