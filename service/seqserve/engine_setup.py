@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from seqserve.archive import claimed_signatures
 from seqserve.cores import available_cores
-from seqserve.engines.base import DeviceUse, Engine
+from seqserve.engines.base import DeviceUse, Engine, EngineObserver, Presence
 from seqserve.engines.mirrored import MirroredEngine
 from seqserve.errors import DependencyMissing
-from seqserve.message_size import FLOOR_BYTES
 from seqserve.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,13 +28,16 @@ log = structlog.get_logger()
 class EngineHooks:
     """Whom to tell what becomes of the engine.
 
-    on_loss: awaited when what runs the models is gone.
+    presence: hears which versions a TorchServe cannot run for a while. observer: what it goes through.
+    relay_metrics: called once with what reads TorchServe's own metrics, where it is managed.
     on_broken_gpu: called in the event loop when the GPU answers this process no more; perhaps often.
     on_out_of_memory: called in any thread when a device had no memory for a batch.
     watch_gpu: called once with the GPU, where there is one.
     """
 
-    on_loss: Callable[[], Awaitable[None]]
+    presence: Presence
+    observer: EngineObserver
+    relay_metrics: Callable[[Callable[[], Awaitable[bytes]]], None]
     on_broken_gpu: Callable[[], None]
     on_out_of_memory: Callable[[], None]
     watch_gpu: Callable[[DeviceUse], None]
@@ -62,13 +63,14 @@ async def running_engine(
     """
     async with AsyncExitStack() as stack:
         if settings.engine == "torchserve":
-            engine: Engine = await _torchserve(settings, archives, stack, hooks.on_loss)
+            engine: Engine = await _torchserve(settings, archives, hooks, stack)
         else:
             engine = await _embedded(settings, hooks)
+            stack.push_async_callback(engine.aclose)
             if settings.with_torchserve:
-                mirror = await _torchserve(settings, archives, stack, _report_mirror_loss)
+                # Callers of the gateway are answered without it, so its absences are its own.
+                mirror = await _torchserve(settings, archives, replace(hooks, presence=Unheard()), stack)
                 engine = MirroredEngine(engine, mirror)
-        stack.push_async_callback(engine.aclose)
         yield engine
 
 
@@ -103,38 +105,26 @@ def _build_embedded(
     )
 
 
-async def _report_mirror_loss() -> None:
-    log.error("TorchServe's HTTP is gone; the gateway serves on")
-
-
 async def _torchserve(
-    settings: Settings,
-    archives: Sequence[Path],
-    stack: AsyncExitStack,
-    on_crash: Callable[[], Awaitable[None]],
+    settings: Settings, archives: Sequence[Path], hooks: EngineHooks, stack: AsyncExitStack
 ) -> Engine:
-    from seqserve.engines.torchserve.engine import TorchServeEngine, needed_message_bytes  # noqa: PLC0415 - an extra
-    from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings  # noqa: PLC0415
-    from seqserve.engines.torchserve.server import TorchServeServer  # noqa: PLC0415
+    from seqserve.torchserve_setup import external_engine, managed_engine  # noqa: PLC0415 - an extra
 
-    ports = TorchServePorts(
-        http=settings.torchserve_http_port,
-        management=settings.torchserve_management_port,
-        metrics=settings.torchserve_metrics_port,
-        grpc=settings.torchserve_grpc_port,
-        grpc_management=settings.torchserve_grpc_management_port,
+    if settings.torchserve_address:
+        return await stack.enter_async_context(external_engine(settings, hooks.presence))
+    engine = await stack.enter_async_context(
+        managed_engine(settings, archives, hooks.presence, hooks.observer)
     )
-    signatures = await asyncio.to_thread(claimed_signatures, archives)
-    largest = max(settings.max_message_bytes or FLOOR_BYTES, needed_message_bytes(signatures))
-    server = TorchServeServer(
-        TorchServeSettings(
-            folder=settings.torchserve_folder,
-            ports=ports,
-            max_message_bytes=largest,
-            intra_op_threads=settings.intra_op_threads,
-        ),
-        on_crash,
-    )
-    endpoint = await server.start()
-    stack.push_async_callback(server.stop)
-    return TorchServeEngine(endpoint)
+    hooks.relay_metrics(engine.management.metrics)
+    return engine
+
+
+class Unheard:
+    """A Presence of versions that nobody here waits for."""
+
+    def note_away(self, name: str, version: str) -> None:
+        """See Presence."""
+
+    async def bring_back(self, name: str, version: str) -> bool:  # noqa: ARG002 - see Presence
+        """See Presence."""
+        return True

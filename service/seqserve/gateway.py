@@ -30,8 +30,10 @@ from seqserve.message_size import message_limit_bytes, needed_bytes
 from seqserve.metrics.counts import Metrics
 from seqserve.metrics.gpu import GpuMetrics
 from seqserve.metrics.loop_lag import LoopLag
+from seqserve.metrics.relay import Relay
 from seqserve.ports import PortName, Ports, make_ports
 from seqserve.predictor import Predictor, batch_runner
+from seqserve.repository.absence import Absence
 from seqserve.repository.control import AdminControl
 from seqserve.repository.following import Following
 from seqserve.repository.loading import Loading
@@ -68,11 +70,13 @@ class Gateway:
         self._gpu_broke = asyncio.Event()
         self._registry = CollectorRegistry()
         self.metrics = Metrics(self._registry)
+        self._relay = Relay()
         self._lag = LoopLag(self.metrics.note_event_loop_lag)
         self._statistics = Statistics()
         self.repository = Repository(is_any_enough=settings.ready_when == "any")
         self._health = Health(self.repository, SERVICES)
         self.repository.listeners += [self.metrics.follow, self._statistics.follow, self._health.follow]
+        self._absence = Absence(self.repository)
         self._door = Door()
         self._control = AdminControl()
         self._boundary = Boundary(self._tracing, self.metrics.count_malformed, self._limits.max_message_bytes)
@@ -104,7 +108,7 @@ class Gateway:
         control = self._control if settings.admin_on_inference_port else None
         http_limits = HttpLimits(limits.max_message_bytes, settings.default_timeout_seconds)
         app = build_app(
-            predictor, self._statistics, self._registry,
+            predictor, self._statistics, self._registry, self._relay,
             limits=http_limits, tracing=self._tracing, control=control,
         )  # fmt: skip
         handlers = [
@@ -176,7 +180,9 @@ class Gateway:
     def engine_hooks(self) -> EngineHooks:
         """What the engine tells this gateway."""
         return EngineHooks(
-            on_loss=self.lose_engine,
+            presence=self._absence,
+            observer=self.metrics,
+            relay_metrics=self._relay.read_from,
             on_broken_gpu=self._gpu_broke.set,
             on_out_of_memory=self.metrics.out_of_memory.inc,
             watch_gpu=lambda gpu: self._registry.register(GpuMetrics(gpu)),

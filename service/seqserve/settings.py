@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from seqserve.batching.batcher import BatchLimits
+from seqserve.engines.torchserve.addresses import parse_addresses
 from seqserve.errors import SettingsInvalid
 from seqserve.model_settings import ModelSection, ModelSettings, PolicyText, room_fault
 from seqserve.repository.policy import VersionPolicy
@@ -131,11 +132,29 @@ class Settings(BaseSettings):
     torchserve_folder: Path | None = Field(
         None, description="Where the managed TorchServe keeps logs and keys; default: a temporary one."
     )
+    torchserve_workers: int = Field(
+        1, ge=1, le=1024, description="Workers that TorchServe has for a model; a batch is split over them."
+    )
+    torchserve_token_minutes: float = Field(
+        60.0, ge=0.05, le=525600, description="How long the managed TorchServe's tokens live; renewed before."
+    )
     torchserve_http_port: Port = Field(8080, description="The managed TorchServe's HTTP inference.")
     torchserve_management_port: Port = Field(8081, description="Its HTTP management.")
     torchserve_metrics_port: Port = Field(8082, description="Its metrics.")
     torchserve_grpc_port: Port = Field(7070, description="Its gRPC inference.")
     torchserve_grpc_management_port: Port = Field(7071, description="Its gRPC management.")
+
+    torchserve_address: str = Field(
+        "",
+        description="TorchServes that somebody else runs, HOST:PORT,HOST:PORT of gRPC; empty: a managed one.",
+    )
+    torchserve_token_file: Path | None = Field(
+        None, description="Their inference token: the file with it, or their key_file.json; default: none."
+    )
+    torchserve_tls: bool = Field(default=False, description="Speak TLS with them.")
+    torchserve_tls_ca: Path | None = Field(
+        None, description="PEM file with who may sign their certificates; default: those gRPC brings along."
+    )
 
     models: dict[ModelName, ModelSection] = Field(
         default_factory=dict, description="A section for each model: [models.NAME]."
@@ -165,6 +184,22 @@ class Settings(BaseSettings):
         if seconds > longest:
             raise ValueError(f"{seconds:g} is more than max_timeout_seconds, {longest:g}")
         return seconds
+
+    @field_validator("torchserve_address")
+    @classmethod
+    def _is_a_list_of_addresses(cls, text: str, info: ValidationInfo) -> str:
+        if text:
+            parse_addresses(text)
+            if info.data.get("engine") != "torchserve":
+                raise ValueError("it goes with engine torchserve")
+        return text
+
+    @field_validator("torchserve_token_file", "torchserve_tls", "torchserve_tls_ca")
+    @classmethod
+    def _goes_with_addresses(cls, value: object, info: ValidationInfo) -> object:
+        if value and not info.data.get("torchserve_address", "unknown"):
+            raise ValueError("it goes with torchserve_address")
+        return value
 
     def of_model(self, name: str) -> ModelSettings:
         """A model's own section, empty where it has none."""

@@ -21,9 +21,11 @@ import torch
 from torch import nn
 
 from seqserve.archive import Archive, read_archive
-from seqserve.engines.torchserve.engine import TorchServeEngine, TorchServeModel
 from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
+from seqserve.engine_setup import Unheard
 from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
+from seqserve.engines.torchserve.engine import TorchServeEngine
+from seqserve.engines.torchserve.model import TorchServeModel
 from seqserve.engines.torchserve.server import TorchServeServer
 from seqserve.errors import EngineUnavailable
 from seqserve.golden import check_golden
@@ -86,7 +88,7 @@ def archive(folder: Path, version: str) -> Archive:
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     server = TorchServeServer(SETTINGS)
     endpoint = await server.start()
-    engine = TorchServeEngine(endpoint)
+    engine = TorchServeEngine(endpoint, Unheard())
     archives = {version: archive(tmp_path_factory.mktemp("store"), version) for version in ("1", "2")}
     try:
         yield Running(
@@ -168,7 +170,7 @@ async def test_stopping_leaves_no_program_and_no_folder(tmp_path: Path) -> None:
     before = family()
     server = TorchServeServer(SETTINGS)
     endpoint = await server.start()
-    engine = TorchServeEngine(endpoint)
+    engine = TorchServeEngine(endpoint, Unheard())
     model = await engine.load(archive(tmp_path, "1"))
     ours = family() - before
     assert len(ours) == 3  # the leash's holder, Java, one worker

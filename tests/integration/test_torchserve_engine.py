@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import pytest
 from typing_extensions import override
 
 from seqserve.archive import Archive, read_archive
-from seqserve.engines.torchserve.engine import TorchServeEngine, needed_message_bytes, ping
-from seqserve.engines.torchserve.endpoint import TokenFile, TorchServeEndpoint
+from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
+from seqserve.engines.torchserve.engine import TorchServeEngine
 from seqserve.engines.torchserve.management import Management
-from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable
+from seqserve.engines.torchserve.predictions import Predictions
+from seqserve.engines.torchserve.tokens import KeyFile
+from seqserve.engines.torchserve.wire import needed_message_bytes
+from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable, Overloaded
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 from seqserve.signature import Signature
 from support.archives import make_archive
@@ -83,6 +87,8 @@ class FakeManagement:
     models: dict[str, dict[str, bytes]] = field(default_factory=dict)
     defaults: dict[str, str] = field(default_factory=dict)
     is_away: bool = False
+    status: str = "READY"
+    workers: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if self.is_away:
@@ -95,11 +101,28 @@ class FakeManagement:
             case ("PUT", ["models", name, version, "set-default"]):
                 self.defaults[name] = version
                 return httpx.Response(200, json={"status": "ok"})
-            case ("GET", ["models", name, version]):
-                return httpx.Response(200, json=[{"workers": [{"status": "READY", "gpu": self.has_gpu}]}])
+            case ("GET", ["models"]):
+                return httpx.Response(200, json={"models": [{"modelName": name} for name in self.models]})
+            case ("GET", ["models", name, "all"]):
+                return self._describe(name, list(self.models.get(name, {})))
+            case ("GET", ["models", name]):
+                return self._describe(name, [self.defaults.get(name, "")])
             case ("DELETE", ["models", name, version]):
                 return self._unregister(name, version)
         return httpx.Response(405, json={"code": 405, "message": "no such method"})
+
+    def _describe(self, name: str, versions: list[str]) -> httpx.Response:
+        if not self.models.get(name):
+            return httpx.Response(404, json={"code": 404, "message": "Model not found"})
+        described = [
+            {
+                "modelVersion": version,
+                "minWorkers": self.workers.get((name, version), 1),
+                "workers": [{"status": self.status, "gpu": self.has_gpu}],
+            }
+            for version in versions
+        ]
+        return httpx.Response(200, json=described)
 
     def _register(self, parameters: dict[str, str]) -> httpx.Response:
         assert parameters["synchronous"] == "true"
@@ -119,6 +142,23 @@ class FakeManagement:
 
 
 @dataclass
+class FakePresence:
+    """Notes who is away; whoever is asked for again is back."""
+
+    away: set[tuple[str, str]] = field(default_factory=set)
+    brought_back: list[tuple[str, str]] = field(default_factory=list)
+
+    def note_away(self, name: str, version: str) -> None:
+        self.away.add((name, version))
+
+    async def bring_back(self, name: str, version: str) -> bool:
+        if (name, version) in self.away:
+            self.away.discard((name, version))
+            self.brought_back.append((name, version))
+        return True
+
+
+@dataclass
 class World:
     """Everything that a test touches."""
 
@@ -127,6 +167,7 @@ class World:
     endpoint: TorchServeEndpoint
     engine: TorchServeEngine
     keys: Path
+    presence: FakePresence
 
     def renew(self, number: int) -> None:
         """New tokens, as /token on the management port makes them."""
@@ -134,9 +175,11 @@ class World:
         self.inference.token, self.management.token = f"inference-{number}", f"management-{number}"
 
 
-def write_keys(path: Path, number: int) -> None:
+def write_keys(path: Path, number: int, *, seconds: float = 3600.0) -> None:
+    expires = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
     kinds = ("inference", "management")
-    path.write_text(json.dumps({kind: {"key": f"{kind}-{number}"} for kind in kinds}))
+    keys = {kind: {"key": f"{kind}-{number}", "expiration time": expires} for kind in kinds}
+    path.write_text(json.dumps(keys | {"API": {"key": "api"}}))
 
 
 @pytest.fixture
@@ -151,14 +194,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await server.start()
     endpoint = TorchServeEndpoint(
         grpc_target=f"127.0.0.1:{port}",
-        management_url="http://torchserve.test",
         inference_url="http://torchserve.test",
-        tokens=TokenFile(keys),
+        management_url="http://torchserve.test",
+        metrics_url="http://torchserve.test",
+        tokens=KeyFile(keys),
         model_store=store,
         max_message_bytes=2**20,
     )
-    engine = TorchServeEngine(endpoint, Management(endpoint, httpx.MockTransport(management)))
-    yield World(inference, management, endpoint, engine, keys)
+    presence = FakePresence()
+    engine = TorchServeEngine(
+        endpoint, presence, management=Management(endpoint, httpx.MockTransport(management))
+    )
+    yield World(inference, management, endpoint, engine, keys, presence)
     await engine.aclose()
     await server.stop(None)
 
@@ -228,7 +275,6 @@ async def test_anything_but_the_rows_is_a_broken_contract(
     [
         (grpc.StatusCode.UNAVAILABLE, "connection refused"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Worker died.\nInternalServerException"),
-        (grpc.StatusCode.INTERNAL, 'Model "tiny" Version 1" has no worker to serve inference request.'),
         (grpc.StatusCode.INTERNAL, "Model not found: tiny"),
         (grpc.StatusCode.CANCELLED, "RST_STREAM"),
     ],
@@ -247,22 +293,33 @@ async def test_a_torchserve_that_cannot_run_the_batch_is_worth_a_retry(
     assert np.array_equal(await model.infer(BATCH), ROWS)
 
 
+async def test_a_full_queue_is_an_overload(world: World, tmp_path: Path) -> None:
+    model = await world.engine.load(archive(tmp_path))
+    words = 'Model "tiny" Version 1" has no worker to serve inference request.'
+    world.inference.fault = (grpc.StatusCode.INTERNAL, words)
+
+    with pytest.raises(Overloaded):
+        await model.infer(BATCH)
+
+    assert not world.presence.away
+
+
 async def test_an_exception_in_the_handler_is_no_outage(world: World, tmp_path: Path) -> None:
     model = await world.engine.load(archive(tmp_path))
     world.inference.fault = (grpc.StatusCode.UNAVAILABLE, "Prediction failed\nInternalServerException")
 
-    with pytest.raises(EngineContractError, match="raised an exception"):
+    with pytest.raises(EngineContractError, match="Prediction failed"):
         await model.infer(BATCH)
 
 
-async def test_a_server_that_is_gone_is_unavailable(tmp_path: Path, world: World) -> None:
-    write_keys(tmp_path / "keys", 1)
-    endpoint = TorchServeEndpoint(
-        "127.0.0.1:1", "http://torchserve.test", "", TokenFile(tmp_path / "keys"), tmp_path, 2**20
-    )
+async def test_a_server_that_is_gone_is_unavailable(world: World) -> None:
+    predictions = Predictions(world.endpoint.tokens)
+    predictions.connect("127.0.0.1:1")
 
     with pytest.raises(EngineUnavailable, match="does not answer"):
-        await ping(endpoint, timeout_seconds=5.0)
+        await predictions.ping(timeout_seconds=5.0)
+
+    await predictions.aclose()
 
 
 async def test_the_callers_cancel_reaches_torchserve(world: World, tmp_path: Path) -> None:
@@ -295,11 +352,13 @@ async def test_tokens_that_stay_wrong_are_an_outage(world: World, tmp_path: Path
         await model.infer(BATCH)
 
 
-async def test_a_missing_token_file_is_an_outage(world: World) -> None:
+async def test_a_missing_token_file_is_an_outage(world: World, tmp_path: Path) -> None:
+    model = await world.engine.load(archive(tmp_path))
     world.keys.unlink()
+    world.endpoint.tokens.forget()
 
     with pytest.raises(EngineUnavailable, match="tokens cannot be read"):
-        await ping(world.endpoint, timeout_seconds=5.0)
+        await model.infer(BATCH)
 
 
 async def test_the_highest_version_answers_callers_who_name_none(world: World, tmp_path: Path) -> None:
@@ -387,4 +446,9 @@ async def test_the_device_is_what_torchserve_gave_its_worker(
 
 
 async def test_a_healthy_server_answers_the_ping(world: World) -> None:
-    await ping(world.endpoint, timeout_seconds=5.0)
+    predictions = Predictions(world.endpoint.tokens)
+    predictions.connect(world.endpoint.grpc_target)
+
+    await predictions.ping(timeout_seconds=5.0)
+
+    await predictions.aclose()

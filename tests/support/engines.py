@@ -48,6 +48,14 @@ class FakeEngine:
         self.gate.clear()
         self.entered.clear()
 
+    @property
+    def can_be_away(self) -> bool:
+        return True
+
+    @property
+    def runs_verified_archives(self) -> bool:
+        return True
+
     async def load(self, archive: Archive) -> FakeModel:
         return FakeModel(self, archive)
 

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
 from seqserve.metrics.counts import Metrics
+from seqserve.metrics.relay import Relay
 from seqserve.predictor import Predictor
 from seqserve.repository.table import ModelControl, Repository
 from seqserve.signature import Signature
@@ -57,6 +58,7 @@ class Port:
             predictor,
             statistics,
             self.registry,
+            Relay(),
             limits=self.limits,
             tracing=NoTracing(),
             control=self.control,

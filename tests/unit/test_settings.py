@@ -18,8 +18,10 @@ DIGIT = Signature.parse(signature_document("digit")).model_copy(update={"name": 
 LINE = Signature.parse(signature_document("line"))
 
 
-CHECKED = ("otlp_endpoint", "version_policy")
-"""Text, but not any text."""
+CHECKED = (
+    "otlp_endpoint", "torchserve_address", "torchserve_tls_ca", "torchserve_token_file", "version_policy",
+)  # fmt: skip
+"""Text, but not any text, or only beside another setting."""
 
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -162,6 +164,35 @@ def test_a_file_that_is_no_toml_is_refused(config: Path, content: bytes) -> None
 
     assert str(config) in str(refused)
     assert "TOML" in refused.hint
+
+
+@pytest.mark.parametrize("address", ["torchserve:7070", "10.0.0.1:7070, 10.0.0.2:7070", "[::1]:7070"])
+def test_torchserves_that_somebody_else_runs_are_addresses(address: str) -> None:
+    settings = read_settings({"engine": "torchserve", "torchserve_address": address, "torchserve_tls": True})
+
+    assert settings.torchserve_address == address
+
+
+@pytest.mark.parametrize(
+    "address", ["torchserve", "torchserve:", ":7070", "host:port", "host:70700", "::1:7070", "a:1,,b:2"]
+)
+def test_what_is_no_address_is_refused_by_name(address: str) -> None:
+    refused = refusal({"engine": "torchserve", "torchserve_address": address})
+
+    assert str(refused).startswith("torchserve_address: ")
+
+
+def test_addresses_go_with_the_torchserve_engine() -> None:
+    refused = refusal({"torchserve_address": "torchserve:7070"})
+
+    assert "engine torchserve" in str(refused)
+
+
+@pytest.mark.parametrize("name", ["torchserve_token_file", "torchserve_tls", "torchserve_tls_ca"])
+def test_what_goes_with_addresses_is_refused_without_any(name: str) -> None:
+    refused = refusal({"engine": "torchserve", name: "true"})
+
+    assert f"{name}: it goes with torchserve_address" in str(refused)
 
 
 def test_settings_do_not_change() -> None:

@@ -45,11 +45,11 @@ def test_every_api_listens_on_loopback_at_its_own_port() -> None:
     assert (config["grpc_management_address"], config["grpc_management_port"]) == ("127.0.0.1", "5")
 
 
-def test_tokens_are_on_and_live_for_years() -> None:
-    config = options(TorchServeSettings())
+def test_tokens_are_on_and_live_as_long_as_set() -> None:
+    config = options(TorchServeSettings(token_minutes=0.5))
 
     assert config["disable_token_authorization"] == "false"  # noqa: S105 - it is no password
-    assert int(config["token_expiration_min"]) > 5 * 365 * 24 * 60
+    assert float(config["token_expiration_min"]) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,7 @@ def test_workers_find_our_python_first_and_use_the_threads_they_are_given() -> N
     assert passed["JAVA_HOME"] == "/venv/java-runtime"
     assert passed["TMPDIR"] == "/private/tmp"
     assert passed["OMP_NUM_THREADS"] == passed["SEQSERVE_TORCHSERVE_THREADS"] == "3"
+    assert passed["SEQSERVE_TORCHSERVE_REPLY_BYTES"] == str(16 * 2**20)
 
 
 @pytest.mark.parametrize(("logger", "level"), [("ACCESS_LOG", "off"), ("org.pytorch.serve.wlm", "warn")])

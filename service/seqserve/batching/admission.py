@@ -20,10 +20,11 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 FlushReason = Literal["full", "idle", "delay", "drain"]
-DropCause = Literal["departed", "expired", "failed", "overdue", "aborted"]
-RefusalCause = Literal["full", "deadline", "expired", "overdue", "closing"]
+DropCause = Literal["departed", "expired", "failed", "overdue", "away", "aborted"]
+RefusalCause = Literal["full", "deadline", "expired", "overdue", "away", "closing"]
 
 OVERDUE = "the engine has been computing one batch for too long"
+AWAY = "what runs this model is away; it is being brought back"
 ESTIMATE_MARGIN = 1.2
 PACE_WEIGHT = 0.2
 SWEEP_SECONDS = 0.01
@@ -158,6 +159,7 @@ class WaitingRequests(Generic[P, R]):
         self.pace = Pace()
         self.is_closed = False
         self.is_overdue = False
+        self.is_away = False
         self._limits = limits
         self._clock = clock
         self._observer = observer
@@ -228,6 +230,11 @@ class WaitingRequests(Generic[P, R]):
         self.is_overdue = True
         self._dismiss(EngineUnavailable(OVERDUE), "overdue")
 
+    def pause(self) -> None:
+        """The engine is away: everybody gets EngineUnavailable, and who comes while `is_away` stands."""
+        self.is_away = True
+        self._dismiss(EngineUnavailable(AWAY), "away")
+
     def _dismiss(self, error: SeqserveError, cause: DropCause) -> None:
         while request := self.oldest:
             request.fail(error)
@@ -251,6 +258,9 @@ class WaitingRequests(Generic[P, R]):
         if self.is_overdue:
             self._observer.refused("overdue", examples)
             raise EngineUnavailable(OVERDUE)
+        if self.is_away:
+            self._observer.refused("away", examples)
+            raise EngineUnavailable(AWAY)
         if deadline <= now:
             self._observer.refused("expired", examples)
             raise DeadlineExceeded("the deadline had passed before the request could wait for a batch")

@@ -151,6 +151,17 @@ class Batcher(Generic[P, R]):
         if self._worker is not None and batch is None:
             self._worker.cancel()
 
+    def pause(self) -> None:
+        """The engine is away: answer who waits with EngineUnavailable, and who comes until `resume`.
+
+        A batch in flight is left to the engine's own answer, which is an error if anything is.
+        """
+        self._waiting.pause()
+
+    def resume(self) -> None:
+        """The engine is back."""
+        self._waiting.is_away = False
+
     def _start_worker(self) -> None:
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="batcher")

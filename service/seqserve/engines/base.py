@@ -8,7 +8,9 @@ from typing import Protocol
 from seqserve.archive import Archive
 from seqserve.tensors import FloatArray
 
-__all__ = ["DeviceMemory", "DeviceUse", "Engine", "FloatArray", "LoadedModel"]
+__all__ = [
+    "DeviceMemory", "DeviceUse", "Engine", "EngineObserver", "FloatArray", "LoadedModel", "Presence",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,31 @@ class LoadedModel(Protocol):
         ...
 
 
+class Presence(Protocol):
+    """Hears, on the event loop, which loaded versions an engine cannot run for a while."""
+
+    def note_away(self, name: str, version: str) -> None:
+        """From now on nobody asks for it. A version that is not served, or is away already, is fine."""
+        ...
+
+    async def bring_back(self, name: str, version: str) -> bool:
+        """The engine has it again: let it serve once it answers as its archive says; whether it does."""
+        ...
+
+
+class EngineObserver:
+    """Hears what an engine outside of this process goes through; this one does nothing."""
+
+    def note_restart(self) -> None:
+        """It had ended and was started again."""
+
+    def note_drift(self, what: str) -> None:
+        """It differed from what is loaded, and was put right.
+
+        what: `missing`, `unexpected`, `default`, `workers`.
+        """
+
+
 class Engine(Protocol):
     """What runs models; one instance serves all of them."""
 
@@ -63,6 +90,16 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """Where batches run: `cpu`, `cuda:0`."""
+        ...
+
+    @property
+    def can_be_away(self) -> bool:
+        """Whether it runs outside of this process, and may be gone for a while; a Presence hears of it."""
+        ...
+
+    @property
+    def runs_verified_archives(self) -> bool:
+        """Whether what it runs is surely the archive that it was given."""
         ...
 
     async def load(self, archive: Archive) -> LoadedModel:

@@ -71,6 +71,16 @@ class EmbeddedEngine:
         self._loading = ComputeThreads(self._faults, 1, "load")
 
     @property
+    def can_be_away(self) -> bool:
+        """It is part of this process."""
+        return False
+
+    @property
+    def runs_verified_archives(self) -> bool:
+        """It reads the verified bytes."""
+        return True
+
+    @property
     def device(self) -> str:
         """`cpu` or `cuda:N`."""
         return self._device.name

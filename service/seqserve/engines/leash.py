@@ -65,19 +65,25 @@ class Leash:
             raise OSError(f"{command[0]} cannot be started")
         return cls(holder, command_id, paths)
 
-    async def let_go(self) -> None:
-        """End the command and wait until nothing of it is left."""
+    async def let_go(self, *, is_removing: bool = True) -> None:
+        """End the command and wait until nothing of it is left; without removing, its files stay."""
+        if not is_removing and self._holder.stdin is not None:
+            self._holder.stdin.write(leash_holder.KEEP)
         _close(self._holder)
         status = await asyncio.shield(self.ended)
         await self._holder.wait()
-        if status is None:  # the holder was killed before it could clean up
+        if status is None and is_removing:  # the holder was killed before it could clean up
             await asyncio.to_thread(leash_holder.remove, self._paths)
+
+    def kill(self) -> None:
+        """End the command at once, and all that it started; `ended` tells."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.command_id, signal.SIGKILL)
 
     async def _wait(self) -> int | None:
         status = await _read_number(self._holder)
         if status is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.command_id, signal.SIGKILL)
+            self.kill()
         return status
 
 

@@ -6,7 +6,8 @@ A program of its own, with the standard library only, because a killed gateway c
 
 It starts the command in a process group of its own and prints its id, then its exit status, on one
 line each. When standard input ends (the gateway closed it or died) it asks the command to end, kills
-the group after the grace period, removes the paths and exits. leash.py is the gateway's end of it.
+the group after the grace period, removes the paths and exits. Where the input was KEEP it leaves the
+paths: the command is to be started again. leash.py is the gateway's end of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+KEEP = b"keep"
+
 
 def hold(grace_seconds: float, paths: Sequence[str], command: Sequence[str]) -> None:
     """Run the command until it ends; stay until the gateway lets go, then clean up."""
@@ -30,13 +33,15 @@ def hold(grace_seconds: float, paths: Sequence[str], command: Sequence[str]) -> 
     )
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     _say(child.pid)
-    let_go = threading.Thread(target=_end_when_let_go, args=(child, grace_seconds), daemon=True)
+    last_words: list[bytes] = []
+    let_go = threading.Thread(target=_end_when_let_go, args=(child, grace_seconds, last_words), daemon=True)
     let_go.start()
     status = child.wait()
     _kill_group(child.pid)  # children that outlived the command
     _say(status)
     let_go.join()
-    remove(paths)
+    if KEEP not in last_words:
+        remove(paths)
 
 
 def remove(paths: Sequence[str]) -> None:
@@ -47,8 +52,8 @@ def remove(paths: Sequence[str]) -> None:
             Path(path).unlink()
 
 
-def _end_when_let_go(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    sys.stdin.buffer.read()
+def _end_when_let_go(child: subprocess.Popen[bytes], grace_seconds: float, last_words: list[bytes]) -> None:
+    last_words.append(sys.stdin.buffer.read())
     child.terminate()
     try:
         child.wait(grace_seconds)

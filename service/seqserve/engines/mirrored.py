@@ -44,6 +44,16 @@ class MirroredEngine:
         return self.answering.name
 
     @property
+    def can_be_away(self) -> bool:
+        """The answering engine's; the mirror looks after itself."""
+        return self.answering.can_be_away
+
+    @property
+    def runs_verified_archives(self) -> bool:
+        """The answering engine's."""
+        return self.answering.runs_verified_archives
+
+    @property
     def device(self) -> str:
         """The answering engine's."""
         return self.answering.device

@@ -26,6 +26,7 @@ from seqserve.http_api.operations import (
 from seqserve.http_api.probes import Probes
 from seqserve.http_api.repository_calls import RepositoryCalls
 from seqserve.http_api.server_calls import ServerCalls
+from seqserve.metrics.relay import Relay
 from seqserve.oip_answers import EXTENSIONS, REPOSITORY_EXTENSION
 from seqserve.predictor import Predictor
 from seqserve.repository.table import ModelControl
@@ -37,6 +38,7 @@ def build_app(
     predictor: Predictor,
     statistics: Statistics,
     registry: CollectorRegistry,
+    relay: Relay,
     *,
     limits: HttpLimits,
     tracing: Tracing,
@@ -50,7 +52,7 @@ def build_app(
     boundary = Boundary(tracing)
     routes = [
         *(operation.route(boundary) for operation in operations),
-        *Probes(predictor.repository, registry).routes(),
+        *Probes(predictor.repository, registry, relay).routes(),
         _openapi_route(operations),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})

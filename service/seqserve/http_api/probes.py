@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from seqserve.metrics.relay import Relay
 from seqserve.metrics.repository import Scrape, repository_gauges
 from seqserve.repository.table import Repository
 
@@ -21,6 +22,7 @@ class Probes:
 
     repository: Repository
     registry: CollectorRegistry
+    relay: Relay
     _writing: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "metrics"))
 
     def routes(self) -> list[Route]:
@@ -32,10 +34,10 @@ class Probes:
         ]
 
     async def metrics(self, _: Request) -> Response:
-        """Prometheus's text. It is long, so a thread of its own writes it beside the calls."""
+        """Prometheus's text, ours and then TorchServe's; a thread of its own writes it beside the calls."""
         scrape = Scrape(self.registry, repository_gauges(self.repository))
         text = await asyncio.get_running_loop().run_in_executor(self._writing, generate_latest, scrape)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        return Response(text + await self.relay.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(self, _: Request) -> Response:
         """The process answers, so it lives."""

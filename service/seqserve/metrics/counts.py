@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from seqserve import __version__
+from seqserve.engines.base import EngineObserver
 from seqserve.metrics import table
 from seqserve.metrics.versions import VersionFamilies, VersionMetrics
 from seqserve.repository.loading import LoadObserver
@@ -26,7 +27,7 @@ from seqserve.repository.table import UNKNOWN
 from seqserve.repository.versions import ModelState, ModelVersion
 
 
-class Metrics(LoadObserver):
+class Metrics(LoadObserver, EngineObserver):
     """All that is counted; one for each registry.
 
     out_of_memory: to be increased, in any thread, when a device had no memory for a batch.
@@ -43,6 +44,8 @@ class Metrics(LoadObserver):
         self._config_reloads = table.CONFIG_RELOADS.make(registry)
         self._golden_checks = table.GOLDEN_CHECKS.make(registry)
         self._golden_delta = table.GOLDEN_DELTA.make(registry)
+        self._engine_restarts = table.ENGINE_RESTARTS.make(registry)
+        self._engine_drift = table.ENGINE_DRIFT.make(registry)
         self._event_loop_lag = table.EVENT_LOOP_LAG_SECONDS.make(registry)
         self._build = table.BUILD.make(registry)
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -75,6 +78,14 @@ class Metrics(LoadObserver):
         self._golden_checks.labels(model, version, "failed" if delta is None else "passed").inc()
         if delta is not None:
             self._golden_delta.labels(model, version).set(delta)
+
+    def note_restart(self) -> None:
+        """See EngineObserver."""
+        self._engine_restarts.inc()
+
+    def note_drift(self, what: str) -> None:
+        """See EngineObserver."""
+        self._engine_drift.labels(what).inc()
 
     def count_config_reload(self, result: str) -> None:
         """The configuration file has changed and was `loaded` or `refused`."""

@@ -111,7 +111,7 @@ DROPPED_EXAMPLES = CounterRow(
     "seqserve_dropped_examples_total",
     "Admitted examples that left the queue before a batch took them, by cause: departed (the caller "
     "left), expired (its deadline passed), failed (another part of the request failed), overdue (the "
-    "version's batch hangs), aborted.",
+    "version's batch hangs), away (its engine is), aborted.",
     "expired: deadlines are too short for the load. departed: callers give up, or close connections.",
     (*VERSION, "cause"),
     "examples",
@@ -119,7 +119,7 @@ DROPPED_EXAMPLES = CounterRow(
 REFUSED_EXAMPLES = CounterRow(
     "seqserve_refused_examples_total",
     "Examples that were not admitted, by cause: full (the queue), deadline (the queue would miss it), "
-    "expired (it had passed), overdue (the version's batch hangs), closing.",
+    "expired (it had passed), overdue (the version's batch hangs), away (its engine is), closing.",
     "full and deadline: add capacity; clients are told when to try again.",
     (*VERSION, "cause"),
     "examples",
@@ -153,6 +153,18 @@ CONFIG_RELOADS = CounterRow(
     "Changes of the configuration file that were loaded or refused.",
     "refused: the file has a fault, and the old configuration holds.",
     ("result",),
+)
+ENGINE_RESTARTS = CounterRow(
+    "seqserve_engine_restarts_total",
+    "How often the managed TorchServe had ended and was started again.",
+    "Any increase: its log, in torchserve_folder, says why. Its models are UNAVAILABLE meanwhile.",
+)
+ENGINE_DRIFT = CounterRow(
+    "seqserve_engine_drift_total",
+    "Differences between the managed TorchServe and what is loaded, by what was put right: missing, "
+    "unexpected, default (version), workers.",
+    "An increase: somebody else uses its management API.",
+    ("what",),
 )
 GOLDEN_CHECKS = CounterRow(
     "seqserve_golden_checks_total",
@@ -267,6 +279,7 @@ SECTIONS: dict[str, tuple[MetricRow, ...]] = {
         DROPPED_EXAMPLES, REFUSED_EXAMPLES,
     ),
     "Models": (MODEL_STATE, READY_VERSIONS, MODEL_LABEL, RELOADS, GOLDEN_CHECKS, GOLDEN_DELTA),
+    "TorchServe behind the gateway": (ENGINE_RESTARTS, ENGINE_DRIFT),
     "The gateway itself": (CONFIG_RELOADS, OUT_OF_MEMORY, EVENT_LOOP_LAG_SECONDS, BUILD, *_LIBRARY),
     "The GPU": GPU,
 }  # fmt: skip

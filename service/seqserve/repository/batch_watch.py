@@ -9,7 +9,7 @@ import structlog
 
 from seqserve.batching.observers import VersionObserver
 from seqserve.repository.table import Repository
-from seqserve.repository.versions import ModelState, ModelVersion
+from seqserve.repository.versions import ModelVersion
 
 log = structlog.get_logger()
 
@@ -49,7 +49,8 @@ class BatchWatch(VersionObserver):
         self._repository.hung_batches += 1
         if self._repository.is_stuck():
             log.error("every compute slot is held by a batch that takes too long: no model can answer")
-        self._change(ModelState.READY, ModelState.STALLED, REASON)
+        self._entry.stall(REASON)
+        self._tell_soon()
 
     def batch_recovered(self, compute_seconds: float, error: Exception | None) -> None:
         """Ready again: the call has ended, whatever came of it."""
@@ -59,11 +60,10 @@ class BatchWatch(VersionObserver):
             error=str(error or ""),
         )  # fmt: skip
         self._repository.hung_batches -= 1
-        self._change(ModelState.STALLED, ModelState.READY, "")
+        self._entry.recover(REASON)
+        self._tell_soon()
 
-    def _change(self, expected: ModelState, state: ModelState, reason: str) -> None:
-        if self._entry.state is expected:
-            self._entry.state, self._entry.reason = state, reason
+    def _tell_soon(self) -> None:
         telling = asyncio.get_running_loop().create_task(self._tell())
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)

@@ -13,6 +13,8 @@ from seqserve.repository.sync import StoreSync
 
 log = structlog.get_logger()
 
+AGAIN_SECONDS = 2.0
+
 
 @dataclass(slots=True)
 class Following:
@@ -30,6 +32,7 @@ class Following:
     async def run(self) -> None:
         """Follow until this task is cancelled."""
         watching = asyncio.create_task(self._watch())
+        self._look_again_later()
         try:
             while True:
                 await self._is_due.wait()
@@ -58,6 +61,12 @@ class Following:
                 log.info("the store is back")
             self._is_away = False
         self.on_look()
+        self._look_again_later()
+
+    def _look_again_later(self) -> None:
+        """Whether the store is watched or not: an archive waits for its engine."""
+        if self.sync.has_to_try_again:
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.wake)
 
     async def _watch(self) -> None:
         async for _ in self.changes():

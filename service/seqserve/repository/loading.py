@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -12,8 +12,8 @@ import structlog
 from seqserve.archive import Archive, read_archive
 from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.engines.base import Engine, LoadedModel
-from seqserve.errors import ArchiveInvalid, SeqserveError, ShuttingDown
-from seqserve.golden import check_golden
+from seqserve.errors import ArchiveInvalid, EngineUnavailable, SeqserveError, ShuttingDown
+from seqserve.golden import Golden
 from seqserve.lease import Lease, hold
 from seqserve.repository.batch_watch import BatchWatch
 from seqserve.repository.table import Repository
@@ -47,6 +47,7 @@ class Loading:
     observer_of: Callable[[str, str], VersionObserver]
     observer: LoadObserver
     _is_missing_lock_told: bool = False
+    _awaited: set[tuple[str, str]] = field(default_factory=set)
 
     async def load(self, name: str, version: str, path: Path) -> ModelVersion:
         """The entry of an archive, READY or FAILED; nothing is raised, and no other version is touched.
@@ -60,6 +61,8 @@ class Loading:
             archive = await asyncio.to_thread(read_archive, path)
             entry.signature, entry.archive_sha256 = archive.signature, archive.sha256
             await self._bring_up(entry, archive)
+        except EngineUnavailable as error:
+            await self._wait_for_engine(entry, error)
         except SeqserveError as error:
             log.error("model refused", archive=path.name, reason=str(error), hint=getattr(error, "hint", ""))
             await self._fail(entry, error.reason)
@@ -91,14 +94,18 @@ class Loading:
 
     async def _bring_up(self, entry: ModelVersion, archive: Archive) -> None:
         entry.model = model = await self.engine.load(archive)
-        delta = await self._check_golden(entry, archive, model)
+        golden = Golden.of(archive)
+        delta = await self._check_golden(entry, golden, model)
+        entry.golden = golden if self.engine.can_be_away else None
         watch = BatchWatch(self.repository, entry)
         observer = Observers([self.observer_of(entry.name, entry.version), watch])
         entry.ready = ReadyVersion(
             entry.name, entry.version, archive.signature,
             self.make_batcher(archive.signature, model, observer),
-            self.engine.name, self.engine.device, archive.sha256, observer,
+            self.engine.name, self.engine.device,
+            archive.sha256 if self.engine.runs_verified_archives else "", observer,
         )  # fmt: skip
+        self._awaited.discard((entry.name, entry.version))
         entry.state = ModelState.READY
         await self.repository.put(entry)
         self.observer.note_reload(entry.name, "loaded")
@@ -107,20 +114,31 @@ class Loading:
             device=self.engine.device, golden_delta=delta, sha256=archive.sha256,
         )  # fmt: skip
 
-    async def _check_golden(self, entry: ModelVersion, archive: Archive, model: LoadedModel) -> float:
+    async def _check_golden(self, entry: ModelVersion, golden: Golden, model: LoadedModel) -> float:
         try:
-            delta = await check_golden(archive, model, self.engine.device)
+            delta = await golden.check(model, self.engine.device)
         except ArchiveInvalid:
             self.observer.note_golden_check(entry.name, entry.version, delta=None)
             raise
         self.observer.note_golden_check(entry.name, entry.version, delta=delta)
         return delta
 
-    async def _fail(self, entry: ModelVersion, reason: str) -> None:
+    async def _wait_for_engine(self, entry: ModelVersion, error: EngineUnavailable) -> None:
+        """Keep a version that may be tried again as it is; that is said once until it is up."""
+        if (entry.name, entry.version) not in self._awaited:
+            self._awaited.add((entry.name, entry.version))
+            log.warning("model waits for its engine", model=entry.name, version=entry.version,
+                        reason=str(error))  # fmt: skip
+        await self._show_failed(entry, error.reason)
+
+    async def _show_failed(self, entry: ModelVersion, reason: str) -> None:
         """Keep a version as FAILED, so that clients and operators see it."""
         entry.state, entry.reason = ModelState.FAILED, reason
         await entry.release()
         await self.repository.put(entry)
+
+    async def _fail(self, entry: ModelVersion, reason: str) -> None:
+        await self._show_failed(entry, reason)
         self.observer.note_reload(entry.name, "refused")
 
     async def _hold(self, path: Path) -> Lease:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady
+from seqserve.errors import EngineUnavailable, LoadInProgress, ModelNotFound, ModelNotReady
 from seqserve.repository.leaving import Leaving
 from seqserve.repository.loading import Loading
 from seqserve.repository.patience import Patience
@@ -46,6 +46,12 @@ class StoreSync:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _defaults: dict[str, str] = field(default_factory=dict)
     _told: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    _again: set[Path] = field(default_factory=set)
+
+    @property
+    def has_to_try_again(self) -> bool:
+        """Whether an archive could not be loaded only because the engine was away."""
+        return bool(self._again)
 
     def __post_init__(self) -> None:
         self.leaving = Leaving(self.loading, self._on_left)
@@ -62,6 +68,8 @@ class StoreSync:
         """Follow the store. Raises StoreMissing; what is loaded serves on."""
         async with self._turn:
             shelf = await self._look(is_patient=True)
+            while self._again:
+                self._tried.pop(self._again.pop(), None)
             for name in sorted({*shelf, *self.repository.names()} - self._unloaded):
                 await self._follow(name, shelf.get(name, {}))
 
@@ -152,7 +160,9 @@ class StoreSync:
 
     async def _load(self, archive: Shelved) -> None:
         self._tried[archive.path] = archive.stamp
-        await self.loading.load(archive.name, archive.version, archive.path)
+        entry = await self.loading.load(archive.name, archive.version, archive.path)
+        if entry.state is ModelState.FAILED and entry.reason == EngineUnavailable.reason:
+            self._again.add(archive.path)
 
     async def _refuse_other_bytes(self, archive: Shelved) -> None:
         """A version is immutable: other bytes under the name of one that serves are not loaded."""

@@ -139,10 +139,16 @@ class Repository:
     def are_all_ready(self) -> bool:
         """Whether the gateway as a whole serves: once it did, only a drain or a lost engine ends that.
 
-        An engine whose slots are all held by batches that hang counts as lost while that lasts.
+        An engine that is away, or whose slots are all held by batches that hang, counts as lost while
+        that lasts.
         """
-        is_engine_there = not self.is_engine_lost and not self.is_stuck()
+        is_engine_there = not self.is_engine_lost and not self.is_engine_away() and not self.is_stuck()
         return self._was_ready and not self.is_draining and is_engine_there
+
+    def is_engine_away(self) -> bool:
+        """Whether no version can answer, because what runs each of them is away for a while."""
+        up = [entry for entry in self.versions() if entry.is_up]
+        return bool(up) and all(entry.has_trouble(EngineUnavailable.reason) for entry in up)
 
     def is_stuck(self) -> bool:
         """Whether every compute slot is held by a batch that does not end, so that no other can begin."""
@@ -224,6 +230,9 @@ class Repository:
     def _why_not(self, name: str, version: str, number: str) -> SeqserveError:
         """Why nobody answers: the version is not here, or not ready."""
         versions, labels = self._models[name].versions, self.routing(name).labels
+        away = [entry for entry in self.versions_of(name) if entry.has_trouble(EngineUnavailable.reason)]
+        if any(number in ("", entry.version) for entry in away):
+            return EngineUnavailable(f"what runs model {name!r} is away; it is being brought back")
         if not number:
             states = ", ".join(f"{entry.version} {entry.state.value}" for entry in self.versions_of(name))
             return ModelNotReady(f"model {name!r} has no version that is ready: {states}")

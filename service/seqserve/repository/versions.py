@@ -13,6 +13,7 @@ from typing import Self
 from seqserve.batching.batcher import Batcher
 from seqserve.batching.observers import VersionObserver
 from seqserve.engines.base import FloatArray, LoadedModel
+from seqserve.golden import Golden
 from seqserve.lease import Lease
 from seqserve.signature import Signature
 
@@ -21,7 +22,7 @@ MakeBatcher = Callable[[Signature, LoadedModel, VersionObserver], RowBatcher]
 
 
 class ModelState(Enum):
-    """Where a version stands. STALLED: loaded, and its engine does not come back with a batch."""
+    """Where a version stands. STALLED: loaded, and its engine does not answer for now."""
 
     LOADING = "loading"
     READY = "ready"
@@ -79,6 +80,7 @@ class ModelVersion:
     path: of its archive. signature, archive_sha256: empty where the archive cannot be read.
     reason: the stable reason of a version that does not serve; the words are in the log.
     lease: keeps the archive from being pruned, for as long as the version is loaded.
+    golden: what the loaded copy must answer, kept where an engine may have to be asked again.
     """
 
     name: str
@@ -91,11 +93,34 @@ class ModelVersion:
     model: LoadedModel | None = None
     ready: ReadyVersion | None = None
     lease: Lease | None = None
+    golden: Golden | None = None
+    _troubles: list[str] = field(default_factory=list)
 
     @property
     def is_up(self) -> bool:
         """Loaded, checked and not on its way out: it answers, or will again."""
         return self.state in (ModelState.READY, ModelState.STALLED)
+
+    def stall(self, reason: str) -> None:
+        """Out of service until `recover` is called for every reason there was."""
+        if reason not in self._troubles:
+            self._troubles.append(reason)
+        self._show_troubles()
+
+    def recover(self, reason: str) -> None:
+        """One thing that kept it from answering is over."""
+        if reason in self._troubles:
+            self._troubles.remove(reason)
+        self._show_troubles()
+
+    def has_trouble(self, reason: str) -> bool:
+        """Whether it is stalled for that reason, among others."""
+        return reason in self._troubles
+
+    def _show_troubles(self) -> None:
+        if self.is_up:
+            self.state = ModelState.STALLED if self._troubles else ModelState.READY
+            self.reason = self._troubles[-1] if self._troubles else ""
 
     async def release(self) -> None:
         """Give back what the version holds, and let its archive go; a second time does nothing."""

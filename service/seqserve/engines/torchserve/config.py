@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-TOKEN_LIFE_MINUTES = 10 * 365 * 24 * 60
 MESSAGE_SLACK_BYTES = 64 * 1024
 LARGEST_MESSAGE_BYTES = 2**31 - 1 - MESSAGE_SLACK_BYTES  # TorchServe reads the limits as Java ints
 HEAP_COPIES = 16  # seen to carry six largest messages at once, at 16 MB and at 100 MB
@@ -22,6 +21,7 @@ SOCKET_PATH_BYTES = 107  # sun_path in Linux's <sys/un.h>, less the closing zero
 # secrets do, and so do TS_* and JAVA_* variables, which would win over the files below.
 PASSED_VARIABLES = ("HOME", "LD_LIBRARY_PATH", "TZ", "USER")
 HANDLER_THREADS = "SEQSERVE_TORCHSERVE_THREADS"  # the archives' handler reads it
+HANDLER_REPLY_BYTES = "SEQSERVE_TORCHSERVE_REPLY_BYTES"  # and this
 PASSED_PREFIXES = ("CUDA_", "NVIDIA_")
 
 
@@ -43,6 +43,7 @@ class TorchServeSettings:
     folder: private folder for its configuration, keys and logs; None is a temporary one.
     max_message_bytes: largest request and reply, over HTTP and gRPC.
     job_queue_size: requests that may wait for each model version.
+    token_minutes: how long a token lives; they are renewed before that.
     intra_op_threads: CPU threads of one forward pass, in each worker.
     heap_megabytes: upper bound of the Java heap, raised where messages are large.
     """
@@ -53,6 +54,7 @@ class TorchServeSettings:
     job_queue_size: int = 100
     intra_op_threads: int = 1
     heap_megabytes: int = 512
+    token_minutes: float = 60.0
 
     @property
     def message_limit_bytes(self) -> int:
@@ -129,8 +131,7 @@ class Layout:
 def config_properties(settings: TorchServeSettings, ports: TorchServePorts) -> str:
     """config.properties: loopback only, tokens on, archives only from the model store.
 
-    There is no path in it, so nothing needs to be escaped. A token lives as long as the server:
-    keys are new at every start, and the private folder guards them.
+    There is no path in it, so nothing needs to be escaped.
     """
     options = {
         "inference_address": f"http://{LOOPBACK}:{ports.http}",
@@ -141,7 +142,7 @@ def config_properties(settings: TorchServeSettings, ports: TorchServePorts) -> s
         "grpc_management_address": LOOPBACK,
         "grpc_management_port": ports.grpc_management,
         "disable_token_authorization": "false",
-        "token_expiration_min": TOKEN_LIFE_MINUTES,
+        "token_expiration_min": settings.token_minutes,
         "enable_model_api": "true",
         "allowed_urls": "(?!)",  # matches no URL; archives in the model store are named, not linked
         "install_py_dep_per_model": "false",
@@ -224,6 +225,7 @@ def environment(
         "LC_ALL": "C.UTF-8",
         "OMP_NUM_THREADS": str(settings.intra_op_threads),
         HANDLER_THREADS: str(settings.intra_op_threads),
+        HANDLER_REPLY_BYTES: str(settings.message_limit_bytes),
         "PATH": os.pathsep.join([str(programs.python.parent), ours.get("PATH", os.defpath)]),
         "TMPDIR": str(layout.temporary),
     }

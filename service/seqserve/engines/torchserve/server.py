@@ -1,7 +1,7 @@
-"""A managed TorchServe: the gateway writes its configuration, starts it, watches it and stops it.
+"""A managed TorchServe: the gateway writes its configuration, starts it and stops it.
 
 It runs on loopback addresses, from a private folder, with tokens on. leash.py stands between
-the two, so that nothing stays behind when the gateway is killed.
+the two, so that nothing stays behind when the gateway is killed. supervisor.py starts it again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
 from dataclasses import astuple
 from pathlib import Path
 
 import structlog
 
 from seqserve.engines.leash import Leash
-from seqserve.engines.torchserve.engine import ping
 from seqserve.engines.torchserve.config import (
     LOOPBACK,
     Layout,
@@ -36,12 +34,14 @@ from seqserve.engines.torchserve.config import (
     environment,
     log_configuration,
 )
-from seqserve.engines.torchserve.endpoint import TokenFile, TorchServeEndpoint
+from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
+from seqserve.engines.torchserve.predictions import Predictions
+from seqserve.engines.torchserve.tokens import KeyFile
 from seqserve.errors import AddressInUse, DependencyMissing, EngineUnavailable, SettingsInvalid, StartFault
 
 log = structlog.get_logger()
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 GRACE_SECONDS = 10.0
 TEMPORARY_PREFIX = "seqserve-torchserve-"
 POLL_SECONDS = 0.1
@@ -93,18 +93,13 @@ def _try_port(port: int, sockets: contextlib.ExitStack) -> int:
 
 
 class TorchServeServer:
-    """One TorchServe, from `start` to `stop`; it can be started again after that."""
+    """One TorchServe, from `start` to `stop`; `restart` brings one that ended up again, where it was."""
 
-    def __init__(
-        self, settings: TorchServeSettings, on_crash: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        """on_crash is awaited when the server ends and nobody has stopped it."""
+    def __init__(self, settings: TorchServeSettings) -> None:
         self._settings = settings
-        self._on_crash = on_crash
+        self._ports: TorchServePorts | None = None
         self._layout: Layout | None = None
         self._leash: Leash | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._is_stopping = False
 
     @property
     def is_running(self) -> bool:
@@ -112,44 +107,69 @@ class TorchServeServer:
         return self._leash is not None and not self._leash.ended.done()
 
     async def start(self) -> TorchServeEndpoint:
-        """Start and wait until it takes calls, at most 60 s.
+        """Start and wait until it takes calls, at most 120 s.
 
         Raises DependencyMissing, AddressInUse, SettingsInvalid, or StartFault with TorchServe's own words.
         """
         programs = find_programs()
         ports = choose_ports(self._settings.ports)
         try:
-            layout, leash = await self._spawn(programs, ports)
-            endpoint = self._endpoint(layout, ports)
-            await _wait_until_ready(endpoint, leash, layout)
+            layout = self._layout = Layout(_make_folder(self._settings.folder))
+            return await self._launch(programs, layout, ports, is_first=True)
         except BaseException:  # a cancelled start leaves nothing behind either
             await self.stop()
             raise
-        self._watch = asyncio.create_task(self._report_crash(leash, layout))
-        log.info(
-            "torchserve started", http=endpoint.inference_url, grpc=endpoint.grpc_target,
-            logs=str(layout.logs), tokens=str(layout.keys), pid=leash.command_id,
-        )  # fmt: skip
-        return endpoint
+
+    async def restart(self) -> None:
+        """Start it again after it ended: same ports, same folder, the archives in it stay.
+
+        Raises as `start` does; it may be called again then.
+        """
+        if self._layout is None or self._ports is None:
+            raise StartFault("TorchServe was never started")
+        if self._leash is not None:
+            await self._leash.let_go(is_removing=False)
+        choose_ports(self._ports)
+        await self._launch(find_programs(), self._layout, self._ports, is_first=False)
+
+    async def ended(self) -> int | None:
+        """Wait until it ends, by itself or not: its exit status, None where that is not known."""
+        return await asyncio.shield(self._leash.ended) if self._leash is not None else None
+
+    def kill(self) -> None:
+        """End it by force, as one that hangs; `ended` tells."""
+        if self._leash is not None:
+            self._leash.kill()
 
     async def stop(self) -> None:
         """Stop it, after 10 s by force, and remove what it needed. A named folder keeps its logs."""
-        self._is_stopping = True
         if self._leash is not None:
             await self._leash.let_go()
-        if self._watch is not None:
-            await self._watch
         if self._layout is not None and self._settings.folder is None:
             await asyncio.to_thread(shutil.rmtree, self._layout.folder, ignore_errors=True)
-        self._leash = self._watch = self._layout = None
-        self._is_stopping = False
+        self._leash = self._layout = self._ports = None
 
-    async def _spawn(self, programs: Programs, ports: TorchServePorts) -> tuple[Layout, Leash]:
-        layout = self._layout = Layout(_make_folder(self._settings.folder))
+    async def _launch(
+        self, programs: Programs, layout: Layout, ports: TorchServePorts, *, is_first: bool
+    ) -> TorchServeEndpoint:
+        self._leash = leash = await self._spawn(programs, layout, ports, is_first=is_first)
+        self._ports = ports
+        endpoint = self._endpoint(layout, ports)
+        await _wait_until_ready(endpoint, leash, layout)
+        log.info(
+            "torchserve started", http=endpoint.inference_url, grpc=endpoint.grpc_target,
+            management=endpoint.management_url, logs=str(layout.logs), tokens=str(layout.keys),
+            pid=leash.command_id,
+        )  # fmt: skip
+        return endpoint
+
+    async def _spawn(
+        self, programs: Programs, layout: Layout, ports: TorchServePorts, *, is_first: bool
+    ) -> Leash:
         lock = _lock(layout)
         try:
-            _write_files(layout, self._settings, ports)
-            self._leash = await Leash.start(
+            _write_files(layout, self._settings, ports, is_first=is_first)
+            return await Leash.start(
                 command_line(programs, layout, self._settings),
                 folder=layout.folder,
                 environment=environment(programs, layout, self._settings, os.environ),
@@ -159,27 +179,20 @@ class TorchServeServer:
                 locks=[lock],
             )
         except OSError as error:
-            raise _start_fault(_cause(layout)) from error
+            raise _start_fault(error.strerror or _cause(layout)) from error
         finally:
             os.close(lock)  # the leash holds it from here on
-        return layout, self._leash
 
     def _endpoint(self, layout: Layout, ports: TorchServePorts) -> TorchServeEndpoint:
         return TorchServeEndpoint(
             grpc_target=f"{LOOPBACK}:{ports.grpc}",
-            management_url=f"http://{LOOPBACK}:{ports.management}",
             inference_url=f"http://{LOOPBACK}:{ports.http}",
-            tokens=TokenFile(layout.keys),
+            management_url=f"http://{LOOPBACK}:{ports.management}",
+            metrics_url=f"http://{LOOPBACK}:{ports.metrics}",
+            tokens=KeyFile(layout.keys),
             model_store=layout.model_store,
             max_message_bytes=self._settings.message_limit_bytes,
         )
-
-    async def _report_crash(self, leash: Leash, layout: Layout) -> None:
-        status = await leash.ended
-        if not self._is_stopping:
-            if self._on_crash is not None:
-                await self._on_crash()
-            log.error("torchserve ended", status=status, logs=str(layout.logs))
 
 
 def _make_folder(wanted: Path | None) -> Path:
@@ -220,8 +233,11 @@ def _lock(layout: Layout) -> int:
     return descriptor
 
 
-def _write_files(layout: Layout, settings: TorchServeSettings, ports: TorchServePorts) -> None:
-    for path in (layout.model_store, layout.temporary):  # a machine that went down leaves them
+def _write_files(
+    layout: Layout, settings: TorchServeSettings, ports: TorchServePorts, *, is_first: bool
+) -> None:
+    # A machine that went down leaves them; a server that is started again finds its archives.
+    for path in (layout.temporary, layout.model_store) if is_first else (layout.temporary,):
         shutil.rmtree(path, ignore_errors=True)
     layout.keys.unlink(missing_ok=True)
     for path in (layout.logs, layout.model_store, layout.temporary):
@@ -231,17 +247,20 @@ def _write_files(layout: Layout, settings: TorchServeSettings, ports: TorchServe
 
 
 async def _wait_until_ready(endpoint: TorchServeEndpoint, leash: Leash, layout: Layout) -> None:
-    deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while asyncio.get_running_loop().time() < deadline:
-        if leash.ended.done():
-            raise _start_fault(_cause(layout))
-        try:
-            await ping(endpoint, timeout_seconds=1.0)
-        except EngineUnavailable:
-            await asyncio.sleep(POLL_SECONDS)
-        else:
-            return
-    raise _start_fault(f"no answer within {START_SECONDS:.0f} s")
+    predictions = Predictions(endpoint.tokens)
+    predictions.connect(endpoint.grpc_target)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not leash.ended.done():
+                try:
+                    return await predictions.ping(timeout_seconds=1.0)
+                except EngineUnavailable:
+                    await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError as error:
+        raise _start_fault(f"no answer within {START_SECONDS:.0f} s") from error
+    finally:
+        await predictions.aclose()
+    raise _start_fault(_cause(layout))
 
 
 def _start_fault(cause: str) -> StartFault:

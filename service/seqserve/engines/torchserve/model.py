@@ -1,0 +1,63 @@
+"""One version in a TorchServe, as a model that can be asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from seqserve.engines.base import FloatArray
+from seqserve.engines.torchserve.predictions import Predictions
+from seqserve.engines.torchserve.wire import request_of, rows_of
+from seqserve.errors import EngineUnavailable
+from seqserve.signature import Signature
+
+
+class TorchServeModel:
+    """Asks TorchServe for batches; a batch is split over the version's workers."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        predictions: Predictions,
+        *,
+        workers: int,
+        on_away: Callable[[Signature], None],
+        on_unload: Callable[[Signature], Awaitable[None]],
+    ) -> None:
+        """on_away: called when a batch shows that the version is away. on_unload: awaited by `unload`."""
+        self._signature = signature
+        self._predictions = predictions
+        self._workers = workers
+        self._on_away = on_away
+        self._on_unload = on_unload
+
+    async def infer(self, batch: FloatArray) -> FloatArray:
+        """See LoadedModel.infer. The caller's cancel cancels the calls."""
+        try:
+            return await self._infer(batch)
+        except EngineUnavailable:
+            self._on_away(self._signature)
+            raise
+
+    async def unload(self) -> None:
+        """See LoadedModel.unload. A server that is away holds nothing: that is logged, not raised."""
+        await self._on_unload(self._signature)
+
+    async def _infer(self, batch: FloatArray) -> FloatArray:
+        if self._workers == 1 or len(batch) == 1:
+            return await self._ask(batch)
+        parts = np.array_split(batch, min(self._workers, len(batch)))
+        # All of them end before the first error is told: the slot is free only then.
+        answers = await asyncio.gather(*map(self._ask, parts), return_exceptions=True)
+        rows: list[FloatArray] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            rows.append(answer)
+        return np.concatenate(rows)  # [n, *output]
+
+    async def _ask(self, batch: FloatArray) -> FloatArray:
+        prediction = await self._predictions.predict(request_of(self._signature, batch))
+        return rows_of(prediction, (len(batch), *self._signature.output.example_shape))

@@ -1,0 +1,120 @@
+"""From settings to an engine over TorchServe: one of our own, or those that somebody else runs."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from seqserve.archive import claimed_signatures
+from seqserve.engines.base import EngineObserver, Presence
+from seqserve.engines.torchserve.addresses import parse_addresses
+from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
+from seqserve.engines.torchserve.engine import ManagedOptions, TorchServeEngine
+from seqserve.engines.torchserve.external import ExternalEngine
+from seqserve.engines.torchserve.predictions import Predictions, Tls
+from seqserve.engines.torchserve.server import TorchServeServer
+from seqserve.engines.torchserve.supervisor import Supervisor
+from seqserve.engines.torchserve.tokens import NoTokens, TokenFile
+from seqserve.engines.torchserve.wire import needed_message_bytes
+from seqserve.errors import SettingsInvalid
+from seqserve.message_size import FLOOR_BYTES
+from seqserve.settings import Settings
+
+MINUTE_SECONDS = 60.0
+RESPONSE_SLACK_SECONDS = 2
+"""The gateway gives up on a batch before TorchServe gives up on its worker."""
+
+
+@asynccontextmanager
+async def managed_engine(
+    settings: Settings, archives: Sequence[Path], presence: Presence, observer: EngineObserver
+) -> AsyncIterator[TorchServeEngine]:
+    """A TorchServe of our own for the length of the block, supervised, and the engine over it.
+
+    archives: what will be loaded; message limits fit them.
+    Raises DependencyMissing, SettingsInvalid, AddressInUse or StartFault.
+    """
+    async with AsyncExitStack() as stack:
+        server = TorchServeServer(await asyncio.to_thread(server_settings, settings, archives))
+        stack.push_async_callback(server.stop)
+        endpoint = await server.start()
+        engine = TorchServeEngine(endpoint, presence, observer=observer, options=_options(settings))
+        engine.watch.on_hung = server.kill
+        stack.push_async_callback(engine.aclose)
+        supervisor = Supervisor(server, on_down=engine.watch.note_down, on_up=engine.watch.note_up)
+        await stack.enter_async_context(_running(supervisor.run(), engine.watch.run()))
+        yield engine
+
+
+def server_settings(settings: Settings, archives: Sequence[Path]) -> TorchServeSettings:
+    """How the managed TorchServe runs; its message limits fit the archives."""
+    largest = needed_message_bytes(claimed_signatures(archives))
+    return TorchServeSettings(
+        folder=settings.torchserve_folder,
+        ports=TorchServePorts(
+            http=settings.torchserve_http_port,
+            management=settings.torchserve_management_port,
+            metrics=settings.torchserve_metrics_port,
+            grpc=settings.torchserve_grpc_port,
+            grpc_management=settings.torchserve_grpc_management_port,
+        ),
+        max_message_bytes=max(settings.max_message_bytes or FLOOR_BYTES, largest),
+        intra_op_threads=settings.intra_op_threads,
+        token_minutes=settings.torchserve_token_minutes,
+    )
+
+
+@asynccontextmanager
+async def external_engine(settings: Settings, presence: Presence) -> AsyncIterator[ExternalEngine]:
+    """An engine over the TorchServes of `torchserve_address`. Raises SettingsInvalid."""
+    addresses = parse_addresses(settings.torchserve_address)
+    file = settings.torchserve_token_file
+    tokens = TokenFile(file) if file is not None else NoTokens()
+    tls = Tls(_root_certificates(settings), addresses[0].host) if settings.torchserve_tls else None
+    device = settings.device if settings.device.startswith("cuda") else "cpu"
+    engine = ExternalEngine(
+        Predictions(tokens, tls), addresses, presence, workers=settings.torchserve_workers, device=device
+    )
+    try:
+        async with _running(engine.run()):
+            yield engine
+    finally:
+        await engine.aclose()
+
+
+def _options(settings: Settings) -> ManagedOptions:
+    return ManagedOptions(
+        workers=settings.torchserve_workers,
+        response_seconds=math.ceil(_longest_batch_seconds(settings)) + RESPONSE_SLACK_SECONDS,
+        token_seconds=settings.torchserve_token_minutes * MINUTE_SECONDS,
+    )
+
+
+def _longest_batch_seconds(settings: Settings) -> float:
+    own = [section.max_batch_seconds or 0.0 for section in settings.models.values()]
+    return max([settings.max_batch_seconds, *own])
+
+
+def _root_certificates(settings: Settings) -> bytes | None:
+    path = settings.torchserve_tls_ca
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsInvalid(f"torchserve_tls_ca: {path}: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def _running(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do the work beside the block."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
