@@ -13,6 +13,8 @@ from seqserve.engines.torchserve.wire import fault_of
 from seqserve.errors import EngineUnavailable
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 
+TOKEN_PAUSES_SECONDS = (0.0, 0.05, 0.2)
+"""A new token counts a moment before its file is written; the token is read again after each of these."""
 ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # the server's own limit bounds what comes
@@ -74,12 +76,14 @@ class Predictions:
 
         Raises EngineUnavailable, Overloaded, EngineContractError. A cancel goes through.
         """
-        try:
-            return await self._predict(request)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
-                raise fault_of(error) from error
-        self._tokens.forget()  # somebody renewed it, and the handler has not seen the batch
+        for pause_seconds in TOKEN_PAUSES_SECONDS:
+            try:
+                return await self._predict(request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
+                    raise fault_of(error) from error
+            await asyncio.sleep(pause_seconds)
+            self._tokens.forget()  # somebody renewed it, and the handler has not seen the batch
         try:
             return await self._predict(request)
         except grpc.aio.AioRpcError as error:
