@@ -352,13 +352,17 @@ async def test_tokens_that_stay_wrong_are_an_outage(world: World, tmp_path: Path
         await model.infer(BATCH)
 
 
-async def test_a_missing_token_file_is_an_outage(world: World, tmp_path: Path) -> None:
+async def test_a_key_file_that_is_just_being_written_does_no_harm(world: World, tmp_path: Path) -> None:
     model = await world.engine.load(archive(tmp_path))
-    world.keys.unlink()
+    world.keys.write_text('{"inference": {"ke')
     world.endpoint.tokens.forget()
 
+    assert np.array_equal(await model.infer(BATCH), ROWS)
+
+
+async def test_a_key_file_that_never_was_is_an_outage(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="tokens cannot be read"):
-        await model.infer(BATCH)
+        KeyFile(tmp_path / "nowhere").inference()
 
 
 async def test_the_highest_version_answers_callers_who_name_none(world: World, tmp_path: Path) -> None:

@@ -67,12 +67,16 @@ class TokenFile:
 
 
 class KeyFile:
-    """The keys of a TorchServe of our own: its key_file.json, read once and again after `forget`."""
+    """The keys of a TorchServe of our own: its key_file.json, read once and again after `forget`.
+
+    TorchServe writes the file in place: while it cannot be read, the keys that were known hold on.
+    """
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = path
         self._now = now
-        self._keys: dict[str, Any] | None = None
+        self._keys: dict[str, Any] = {}
+        self._is_stale = True
 
     def inference(self) -> str:
         """See Tokens."""
@@ -96,18 +100,23 @@ class KeyFile:
 
     def forget(self) -> None:
         """See Tokens."""
-        self._keys = None
+        self._is_stale = True
 
     def _of(self, kind: str) -> dict[str, Any]:
-        try:
-            if self._keys is None:
-                self._keys = json.loads(self._path.read_bytes())
-            found: dict[str, Any] = self._keys[kind]
-            found["key"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self._keys = None  # TorchServe writes the file in place
-            raise EngineUnavailable("TorchServe's tokens cannot be read") from error
+        if self._is_stale:
+            self._read()
+        found: dict[str, Any] = self._keys.get(kind, {})
+        if "key" not in found:
+            raise EngineUnavailable("TorchServe's tokens cannot be read")
         return found
+
+    def _read(self) -> None:
+        try:
+            keys = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return
+        if isinstance(keys, dict):
+            self._keys, self._is_stale = keys, False
 
 
 def authorization(token: str) -> Metadata:
