@@ -32,6 +32,7 @@ EXAMPLES = {
     "models": "seqserve models --address 127.0.0.1:8001",
     "health": "seqserve health model/digit_mlp",
     "store": "seqserve store prune --keep 3",
+    "doctor": "seqserve doctor --config seqserve.toml --json",
     "inspect": "seqserve inspect model-store/digit_mlp-1.mar",
 }
 AFTER_HELP = """

@@ -19,6 +19,7 @@ COMMANDS = {
     "models": "List the models of a running gateway.",
     "health": "Ask whether a gateway, or one model of it, is ready.",
     "store": "List, verify or prune the archives of a model store.",
+    "doctor": "Look at all that `serve` would need, and say what to do about what is wrong.",
     "inspect": "Verify an archive and print its signature.",
 }
 

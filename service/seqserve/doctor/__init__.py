@@ -1,0 +1,1 @@
+"""What keeps a gateway, or its TorchServe, from working: one module for each thing that is looked at."""

@@ -1,0 +1,212 @@
+"""What the doctor says of the store, of the settings' models in it, its handlers and message limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqserve.doctor.archives import check_sections, check_store
+from seqserve.doctor.contents import read_contents
+from seqserve.doctor.finding import Finding
+from seqserve.doctor.handlers import check_handlers
+from seqserve.doctor.messages import check_messages
+from seqserve.errors import DependencyMissing
+from seqserve.settings import read_settings
+from seqserve.signature import Signature
+from support.archives import make_archive
+from support.contract import signature_document
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+TINY = Signature.parse(signature_document("tiny_image"))
+
+
+def store(folder: Path) -> list[Finding]:
+    return check_store(read_contents(folder))
+
+
+def statuses(findings: list[Finding]) -> list[str]:
+    return [finding.status for finding in findings]
+
+
+def distinct(folder: Path, name: str, version: str) -> Path:
+    """An archive whose model is like no other's."""
+    return make_archive(folder, name, version, replace={f"{name}.pt": f"{name} {version}".encode()})
+
+
+def test_a_sound_store_is_one_line(tmp_path: Path) -> None:
+    for name, version in (("a", "1"), ("a", "2"), ("b", "1")):
+        distinct(tmp_path, name, version)
+
+    assert [one.found for one in store(tmp_path)] == [f"{tmp_path}: archives 3, models 2; all hashes agree"]
+
+
+def test_a_store_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    [finding] = store(tmp_path / "gone")
+
+    assert finding.status == "fault"
+    assert f"no model store at {tmp_path / 'gone'}" in finding.found
+    assert "--model-store" in finding.advice
+
+
+def test_a_store_that_may_not_be_read_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    [finding] = store(tmp_path)
+
+    assert finding.status == "fault"
+    assert "may not be read" in finding.found
+
+
+def test_an_empty_store_is_a_warning(tmp_path: Path) -> None:
+    assert statuses(store(tmp_path)) == ["warning"]
+
+
+def test_each_archive_that_is_not_sound_is_a_fault_with_its_reason(tmp_path: Path) -> None:
+    distinct(tmp_path, "good", "1")
+    changed = distinct(tmp_path, "changed", "1")
+    changed.write_bytes(changed.read_bytes()[:-1])
+    distinct(tmp_path, "renamed", "1").rename(tmp_path / "renamed-2.mar")
+    (tmp_path / "renamed-1.mar.sha256").rename(tmp_path / "renamed-2.mar.sha256")
+    findings = store(tmp_path)
+
+    assert statuses(findings) == ["ok", "fault", "fault"]
+    assert "changed-1.mar: SHA-256 is" in findings[1].found
+    assert "build or copy it again" in findings[1].advice
+    assert "so its name is renamed-1.mar" in findings[2].found
+    assert str(tmp_path / "renamed-2.mar") in findings[2].advice
+
+
+def test_two_versions_of_the_same_model_are_a_warning(tmp_path: Path) -> None:
+    distinct(tmp_path, "tiny", "1")
+    for version in ("2", "10"):
+        make_archive(tmp_path, "tiny", version)
+    findings = store(tmp_path)
+
+    assert statuses(findings) == ["ok", "warning"]
+    assert findings[1].found == "versions 2 and 10 of tiny are the same model"
+
+
+def test_what_belongs_to_no_archive_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqserve.store.SECONDS_OF_A_PUBLISH", -1.0)
+    make_archive(tmp_path, "tiny", "1")
+    make_archive(tmp_path, "tiny", "2").unlink()
+    findings = store(tmp_path)
+
+    assert statuses(findings) == ["ok", "warning"]
+    assert findings[1].advice == f"Remove it: rm {tmp_path / 'tiny-2.mar.sha256'}."
+
+
+# ---- the settings' sections ----
+
+
+def sections(folder: Path, models: dict[str, Any]) -> list[Finding]:
+    return check_sections(read_settings({"models": models}), read_contents(folder))
+
+
+def test_sections_of_what_is_in_the_store_are_fine(tmp_path: Path) -> None:
+    make_archive(tmp_path, "tiny", "3")
+    models = {"tiny": {"labels": {"stable": 3}, "weights": {"stable": 1}}}
+
+    assert statuses(sections(tmp_path, models)) == ["ok"]
+
+
+def test_a_section_of_a_model_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    make_archive(tmp_path, "tiny", "3")
+    [finding] = sections(tmp_path, {"tinny": {}})
+
+    assert finding.status == "warning"
+    assert finding.found.startswith("[models.tinny] ")
+
+
+def test_labels_and_weights_of_versions_that_are_not_there_are_warnings(tmp_path: Path) -> None:
+    make_archive(tmp_path, "tiny", "3")
+    findings = sections(tmp_path, {"tiny": {"labels": {"next": 4, "old": 3}, "weights": {"3": 1, "5": 1}}})
+
+    assert [one.found for one in findings] == [
+        "label 'next' of tiny: version 4 is not in the store",
+        "weight of 5 of tiny: version 5 is not in the store",
+    ]
+    assert findings[0].advice == "Put tiny-4.mar into it, or correct [models.tiny]."
+
+
+# ---- handlers ----
+
+
+def test_each_distinct_handler_is_imported_once(tmp_path: Path) -> None:
+    for name, handler in (("a", b"one"), ("b", b"two"), ("c", b"one")):
+        make_archive(tmp_path, name, replace={"handler.py": handler})
+    imported: list[bytes] = []
+
+    def import_one(content: bytes) -> str:
+        imported.append(content)
+        return ""
+
+    assert [one.found for one in check_handlers(read_contents(tmp_path), import_one)] == [
+        "imported: 2, of 3 archives"
+    ]
+    assert imported == [b"one", b"two"]
+
+
+def test_a_handler_that_cannot_be_imported_is_a_fault_of_all_its_archives(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_archive(tmp_path, name, replace={"handler.py": b"import nowhere"})
+    [finding] = check_handlers(read_contents(tmp_path), lambda _: "No module named 'nowhere'")
+
+    assert finding.status == "fault"
+    assert "of a-1.mar, b-1.mar cannot be imported: No module named 'nowhere'" in finding.found
+
+
+def test_handlers_are_left_alone_where_there_are_none_or_nothing_to_import_them_with(tmp_path: Path) -> None:
+    def import_one(content: bytes) -> str:
+        raise DependencyMissing("no TorchServe")
+
+    assert check_handlers(read_contents(tmp_path), import_one)[0].found.startswith("not used: the store has")
+    make_archive(tmp_path)
+    assert check_handlers(read_contents(tmp_path), import_one)[0].found.startswith("not used: they can be")
+
+
+# ---- messages ----
+
+
+def messages(signature: Signature = TINY, *, with_torchserve: bool = True, **flags: Any) -> list[Finding]:
+    return check_messages(read_settings(flags), [signature], with_torchserve=with_torchserve)
+
+
+def sized(elements: int, *, max_batch_size: int = 1) -> Signature:
+    """A model that takes so many numbers."""
+    document = TINY.model_dump()
+    document["input"]["shape"] = [-1, elements]
+    document["example_shapes"] = [{"shape": [elements], "layout": "flat"}]
+    document["max_batch_size"] = max_batch_size
+    return Signature.model_validate(document)
+
+
+def test_limits_that_fit_are_told() -> None:
+    [finding] = messages()
+
+    assert (finding.status, finding.found) == ("ok", "up to 16,777,216 bytes, enough for 1024 examples")
+
+
+def test_a_limit_below_what_the_models_need_is_a_warning() -> None:
+    [finding] = messages(max_message_bytes=1000)
+
+    assert finding.status == "warning"
+    assert "a message may have 1,000" in finding.found
+    assert finding.advice.startswith("Set --max-message-bytes 0")
+
+
+def test_requests_beyond_what_grpc_takes_are_a_warning() -> None:
+    [finding] = messages(sized(10**6))
+
+    assert finding.status == "warning"
+    assert "--max-request-examples" in finding.advice
+
+
+def test_a_batch_that_torchserve_does_not_take_is_a_fault_where_there_is_one() -> None:
+    large = sized(10**6, max_batch_size=600)
+    assert statuses(messages(large, with_torchserve=False, max_request_examples=100)) == ["ok"]
+    [finding] = messages(large, max_request_examples=100)
+    assert finding.status == "fault"
+    assert "a batch of 600 examples of tiny_image 1" in finding.found
