@@ -31,11 +31,15 @@ import torch
 
 LOG = logging.getLogger(__name__)
 THREADS_VARIABLE = "SEQSERVE_TORCHSERVE_THREADS"
+# TorchServe ends a worker whose reply is above `max_response_size`; 6553500 is what that is by default.
+REPLY_VARIABLE, REPLY_BYTES = "SEQSERVE_TORCHSERVE_REPLY_BYTES", "6553500"
+MAX_HTTP_EXAMPLES = 1024  # in one request; while they are run, nobody else is answered
 MAX_RANK = 8
 MAX_ELEMENTS = 2**63 - 1
 CAME_CHARACTERS = 64
 INTERNAL_TEXT = "the model failed on this request; the server's log says why"
-INTERNAL_STATUS = 500
+INTERNAL_STATUS, TOO_LARGE_STATUS = 500, 413
+TOP_K_PATTERN = re.compile(r"[0-9]{1,9}")
 SHAPE_PATTERN = re.compile(r" *-?[0-9]{1,19} *(, *-?[0-9]{1,19} *)*")
 IMAGE_FORMATS = ("PNG", "JPEG")
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -96,11 +100,14 @@ def attempt(step: Callable[[], Result]) -> Result | Refused:
 # ---- tensors: bytes, datatype and shape to rows ----
 
 
-def decode(content: Content, datatype: str, shape: Shape, signature: Document) -> Values:
+def decode(
+    content: Content, datatype: str, shape: Shape, signature: Document, max_examples: int | None = None
+) -> Values:
     """Rows [n, *example] FP32 in the model's own example shape. Raises Refused at the first failed check."""
     check_datatype(datatype, signature)
     check_dimensions(shape, signature)
     example = accepted_example(shape, signature)
+    check_examples(math.prod(shape) // math.prod(example["shape"]), signature, max_examples)
     check_length(len(content), datatype, shape, signature)
     values = read_numbers(content, datatype)
     if datatype == "UINT8" and takes_images(signature):
@@ -139,6 +146,13 @@ def accepted_example(shape: Shape, signature: Document) -> Document:
         forms = ", ".join(written(form) for one in accepted for form in (("n", *one), one) if form)
         raise refusal("SHAPE_NOT_ACCEPTED", signature, written(shape), forms)
     return found
+
+
+def check_examples(count: int, signature: Document, max_examples: int | None) -> None:
+    """At most so many; a batch of the gateway has bounds of its own."""
+    if max_examples is not None and count > max_examples:
+        accepted = f"at most {max_examples} in one request"
+        raise refusal("TOO_MANY_EXAMPLES", signature, f"{count} examples", accepted)
 
 
 def check_length(length_bytes: int, datatype: str, shape: Shape, signature: Document) -> None:
@@ -226,7 +240,7 @@ def decode_json(content: object, signature: Document) -> Values:
             tensor = np.array(numbers, np.float64).astype("<f4")
     except OverflowError:
         raise refusal("NOT_FINITE", signature, "a number beyond FP64", "finite numbers") from None
-    return decode(tensor.tobytes(), "FP32", shape, signature)
+    return decode(tensor.tobytes(), "FP32", shape, signature, MAX_HTTP_EXAMPLES)
 
 
 def unnest(document: object, signature: Document) -> tuple[Shape, list[Any]]:
@@ -253,7 +267,8 @@ def decode_raw(content: Content, headers: dict[str, str], signature: Document) -
     text, datatype = headers.get("x-tensor-shape", ""), headers.get("x-tensor-datatype", "")
     if re.fullmatch(SHAPE_PATTERN, text) is None:
         raise refusal("SHAPE_NOT_ACCEPTED", signature, f"X-Tensor-Shape {text!r}", "sizes like 5,28,28")
-    return decode(content, datatype, tuple(int(size) for size in text.split(",")), signature)
+    shape = tuple(int(size) for size in text.split(","))
+    return decode(content, datatype, shape, signature, MAX_HTTP_EXAMPLES)
 
 
 def decode_image(content: Content, signature: Document) -> Values:
@@ -426,6 +441,21 @@ def decode_http(row: Document, headers: dict[str, str], signature: Document) -> 
     raise refusal("CONTENT_TYPE_NOT_ACCEPTED", signature, came, ", ".join(CONTENT_TYPES), status=415)
 
 
+def listed_classes(headers: dict[str, str], signature: Document) -> int | None:
+    """How many of the best classes X-Top-K asks for; None without it. Raises Refused."""
+    text = headers.get("x-top-k")
+    if text is None:
+        return None
+    if signature["task"] != "classification":
+        accepted = "no X-Top-K, since this model gives values and no classes"
+        raise refusal("TOP_K_NOT_ACCEPTED", signature, f"X-Top-K {text!r}", accepted)
+    if re.fullmatch(TOP_K_PATTERN, text) is None or int(text) == 0:
+        raise refusal(
+            "TOP_K_NOT_ACCEPTED", signature, f"X-Top-K {text!r}", "a whole number from 1 to 999999999"
+        )
+    return int(text)
+
+
 def gateway_body(outcome: Values | Refused) -> bytes:
     """Status byte, then rows or text; TorchServe's gRPC would turn an HTTP status into OK."""
     if not isinstance(outcome, Refused):
@@ -435,26 +465,36 @@ def gateway_body(outcome: Values | Refused) -> bytes:
     return b"\1" + f"{outcome.reason}: {outcome.text}".encode()
 
 
-def predictions_body(outputs: Values, signature: Document) -> bytes:
+def predictions_body(outputs: Values, signature: Document, top_k: int | None = None) -> bytes:
     """JSON with one prediction an example. Raises ValueError where an output is not finite."""
     rows = outputs.reshape(len(outputs), -1)
+    if not np.isfinite(rows).all():  # JSON has no word for it, and the best classes would not show it
+        raise ValueError("the model gave a number that is not finite")
     predictions: list[Any] = rows.tolist()
     if signature["task"] == "classification":
-        predictions = [classified(row, signature.get("labels")) for row in rows]
+        predictions = [classified(row, signature.get("labels"), top_k) for row in rows]
     document = {
         "model_name": signature["name"],
         "model_version": signature["version"],
         "predictions": predictions,
     }
-    return json.dumps(document, allow_nan=False).encode()
+    return json.dumps(document).encode()
 
 
-def classified(probabilities: Values, labels: list[str] | None) -> Document:
-    """Winning class, ties to the lower index, and all probabilities; the label where there is one."""
-    index = int(np.argmax(probabilities))
+def classified(probabilities: Values, labels: list[str] | None, top_k: int | None) -> Document:
+    """Winning class, ties to the lower index, and all probabilities or else the best `top_k` classes."""
     listed = probabilities.tolist()
+    if top_k is None:
+        return {**one_class(int(np.argmax(probabilities)), listed, labels), "probabilities": listed}
+    order = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
+    best = [one_class(index, listed, labels) for index in order]
+    return {**best[0], "top_k": best}
+
+
+def one_class(index: int, probabilities: list[float], labels: list[str] | None) -> Document:
+    """Label where there are labels, index and probability."""
     named = {"label": labels[index]} if labels else {}
-    return {**named, "index": index, "probability": listed[index], "probabilities": listed}
+    return {**named, "index": index, "probability": probabilities[index]}
 
 
 # ---- the model and TorchServe's two calls ----
@@ -466,6 +506,7 @@ class Handler:
     def initialize(self, context: Any) -> None:
         """Load signature and model from `model_dir`. Raises RuntimeError where a member is not as packed."""
         torch.set_num_threads(int(os.environ.get(THREADS_VARIABLE, "1")))
+        self.max_reply_bytes = int(os.environ.get(REPLY_VARIABLE, REPLY_BYTES))
         folder, gpu_id = (context.system_properties.get(key) for key in ("model_dir", "gpu_id"))
         on_gpu = gpu_id is not None and torch.cuda.is_available()
         self.device = torch.device(f"cuda:{gpu_id}" if on_gpu else "cpu")
@@ -484,6 +525,7 @@ class Handler:
         headers = request_headers(context, index)
         if is_gateway(row, headers):
             return decode_gateway(row, self.signature)
+        listed_classes(headers, self.signature)  # a wrong one is refused before the model runs
         return decode_http(row, headers, self.signature)
 
     def predict(self, outcomes: list[Values | Refused]) -> list[Values | Refused]:
@@ -515,17 +557,24 @@ class Handler:
 
     def reply(self, row: Document, outcome: Values | Refused, context: Any, index: int) -> bytes:
         """Body of one reply; an HTTP caller's status and the content type go through the context."""
-        if is_gateway(row, request_headers(context, index)):
+        headers = request_headers(context, index)
+        if is_gateway(row, headers):
             context.set_response_content_type(index, "application/octet-stream")
             return gateway_body(outcome)
         context.set_response_content_type(index, "application/json")
-        if not isinstance(outcome, Refused):
-            body = attempt(partial(predictions_body, outcome, self.signature))
-            if isinstance(body, bytes):
-                return body
-            outcome = body
-        context.set_response_status(code=outcome.status, idx=index)
-        return json.dumps({"error": outcome.text, "reason": outcome.reason}).encode()
+        body = outcome if isinstance(outcome, Refused) else attempt(partial(self.answer, outcome, headers))
+        if isinstance(body, Refused):
+            context.set_response_status(code=body.status, idx=index)
+            return json.dumps({"error": body.text, "reason": body.reason}).encode()
+        return body
+
+    def answer(self, outputs: Values, headers: dict[str, str]) -> bytes:
+        """JSON of an HTTP caller's predictions. Raises Refused where it is too long for TorchServe."""
+        body = predictions_body(outputs, self.signature, listed_classes(headers, self.signature))
+        if len(body) > self.max_reply_bytes:
+            text = f"the reply has more than {self.max_reply_bytes} bytes; send fewer examples at once"
+            raise Refused("MESSAGE_TOO_LARGE", text, TOO_LARGE_STATUS)
+        return body
 
 
 def verified_member(folder: Path, member: str) -> bytes:

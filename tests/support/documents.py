@@ -91,6 +91,8 @@ def at(gateway: Served, block: Block) -> Block:
     }
     if "http://127.0.0.1:8080" in block.text:
         addresses["http://127.0.0.1:8080"] = gateway.torchserve
+    if "http://127.0.0.1:8081" in block.text:
+        addresses["http://127.0.0.1:8081"] = gateway.torchserve_management
     text = block.text
     for written, actual in addresses.items():
         text = text.replace(written, actual)

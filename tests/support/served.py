@@ -79,6 +79,11 @@ class Served:
         return str(self.events()["torchserve started"]["http"])
 
     @property
+    def torchserve_management(self) -> str:
+        """URL of its TorchServe's management."""
+        return str(self.events()["torchserve started"]["management"])
+
+    @property
     def torchserve_token(self) -> str:
         """The key for its TorchServe's inference."""
         keys = json.loads(Path(self.events()["torchserve started"]["tokens"]).read_text())
