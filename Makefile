@@ -7,7 +7,7 @@ CLIENTS := tests/e2e/clients
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long compatibility check format proto docs lock clean
+.PHONY: help install clients demo test test-long compatibility bench-torchserve check format proto docs lock clean
 
 
 help:
@@ -42,6 +42,9 @@ test-long: install clients ## the slower tests
 compatibility: install clients ## run all clients that others wrote, write the tables of docs/compatibility.md
 	$(BIN)/python -m pytest tests/e2e/test_*_client.py -o junit_family=xunit1 --junitxml .pytest_cache/clients.xml
 	$(BIN)/python tests/support/compatibility.py .pytest_cache/clients.xml docs/compatibility.md
+
+bench-torchserve: install ## what the gateway costs in front of TorchServe; 7 minutes on a quiet machine
+	$(BIN)/python -m bench.through_torchserve
 
 check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .

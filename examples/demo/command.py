@@ -36,12 +36,14 @@ class CommandFailed(Exception):
 class RunningGateway:
     """Where a gateway and its TorchServe answer.
 
-    tokens: the file with TorchServe's keys. logs: the folder with what TorchServe says.
+    torchserve, torchserve_grpc: TorchServe's own HTTP and gRPC. tokens: the file with its keys.
+    logs: the folder with what it says.
     """
 
     grpc: str
     http: str
     torchserve: str
+    torchserve_grpc: str
     tokens: Path
     logs: Path
 
@@ -102,6 +104,7 @@ def _running(events: dict[str, dict[str, Any]]) -> RunningGateway:
         grpc=f"{listening['host']}:{listening['grpc_port']}",
         http=f"http://{listening['host']}:{listening['http_port']}",
         torchserve=torchserve["http"],
+        torchserve_grpc=torchserve["grpc"],
         tokens=Path(torchserve["tokens"]),
         logs=Path(torchserve["logs"]),
     )

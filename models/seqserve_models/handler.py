@@ -36,6 +36,7 @@ REPLY_VARIABLE, REPLY_BYTES = "SEQSERVE_TORCHSERVE_REPLY_BYTES", "6553500"
 MAX_HTTP_EXAMPLES = 1024  # in one request; while they are run, nobody else is answered
 MAX_RANK = 8
 MAX_ELEMENTS = 2**63 - 1
+MAX_FLOAT = float(np.finfo(np.float32).max)
 CAME_CHARACTERS = 64
 INTERNAL_TEXT = "the model failed on this request; the server's log says why"
 INTERNAL_STATUS, TOO_LARGE_STATUS = 500, 413
@@ -168,15 +169,19 @@ def read_numbers(content: Content, datatype: str) -> Values:
     stored = np.frombuffer(content, STORED[datatype])
     if datatype == "BF16":
         return (stored.astype(np.uint32) << 16).view(np.float32)
-    return stored.astype(np.float32)
+    return stored.astype(np.float32, copy=not stored.flags.writeable)  # torch wants them writable
 
 
 def check_values(values: Values, shape: Shape, signature: Document) -> None:
     """Finite, and within the signature's range where it has one."""
+    minimum, maximum = signature.get("minimum"), signature.get("maximum")
+    least = -MAX_FLOAT if minimum is None else minimum
+    most = MAX_FLOAT if maximum is None else maximum
+    if least <= values.min() and values.max() <= most:  # false for NaN as well
+        return
     finite = np.isfinite(values)
     if not finite.all():
         raise refusal("NOT_FINITE", signature, at_first(values, ~finite, shape), "finite numbers")
-    minimum, maximum = signature.get("minimum"), signature.get("maximum")
     outside = np.zeros(values.shape, np.bool_)
     if minimum is not None:
         outside |= values < minimum
@@ -420,7 +425,7 @@ def is_gateway(row: Document, headers: dict[str, str]) -> bool:
 
 def decode_gateway(row: Document, signature: Document) -> Values:
     """Decode a row of the gateway: raw content, int64 little-endian sizes, an ASCII datatype."""
-    content, sizes, datatype = (bytes(row[key]) for key in GATEWAY_KEYS)
+    content, sizes, datatype = (row[key] for key in GATEWAY_KEYS)
     if len(sizes) % 8:
         raise refusal("RANK_NOT_ACCEPTED", signature, f"{len(sizes)} bytes of shape", "8 for each dimension")
     shape = tuple(np.frombuffer(sizes, "<i8").tolist())
@@ -533,7 +538,7 @@ class Handler:
         inputs = [outcome for outcome in outcomes if not isinstance(outcome, Refused)]
         if not inputs:
             return outcomes
-        outputs = attempt(lambda: self.infer(np.concatenate(inputs)))
+        outputs = attempt(lambda: self.infer(joined(inputs)))
         if isinstance(outputs, Refused):
             return [outcome if isinstance(outcome, Refused) else outputs for outcome in outcomes]
         parts = iter(np.split(outputs, np.cumsum([len(rows) for rows in inputs])[:-1]))
@@ -542,7 +547,7 @@ class Handler:
     def infer(self, inputs: Values) -> Values:
         """[n, *example] FP32 to [n, *output] FP32, in parts of at most `max_batch_size`."""
         size = self.signature["max_batch_size"]
-        return np.concatenate([self.forward(inputs[at : at + size]) for at in range(0, len(inputs), size)])
+        return joined([self.forward(inputs[at : at + size]) for at in range(0, len(inputs), size)])
 
     def forward(self, batch: Values) -> Values:
         """One forward pass. Raises RuntimeError where the output is not what the signature says."""
@@ -575,6 +580,11 @@ class Handler:
             text = f"the reply has more than {self.max_reply_bytes} bytes; send fewer examples at once"
             raise Refused("MESSAGE_TOO_LARGE", text, TOO_LARGE_STATUS)
         return body
+
+
+def joined(parts: list[Values]) -> Values:
+    """One after the other along the batch; a single one as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def verified_member(folder: Path, member: str) -> bytes:

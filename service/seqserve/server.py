@@ -18,6 +18,7 @@ from seqserve.config_watch import ConfigWatch
 from seqserve.cores import available_cores
 from seqserve.engine_setup import running_engine
 from seqserve.gateway import Gateway
+from seqserve.heap import keep_heap
 from seqserve.logs import configure_logs
 from seqserve.settings import Settings
 from seqserve.tracing import Tracing
@@ -40,6 +41,7 @@ async def serve(
     Raises StoreMissing, AddressInUse, DependencyMissing, SettingsInvalid or StartFault.
     """
     configure_logs(settings.log_level, settings.log_format)
+    keep_heap()
     limit_threads(available_cores())
     archives = scan_store(settings.model_store)
     stop = _stop_on_signals()
