@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -24,11 +26,14 @@ MODEL = "digit_mlp"
 
 def main() -> int:
     """Run the demo; 0 when everything agrees."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+    parser.add_argument("--epochs", help="of training; by default as many as make a good model")
+    epochs = parser.parse_args().epochs
     started = time.monotonic()
     console = Console()
     try:
         with tempfile.TemporaryDirectory(prefix="seqserve-demo-") as folder:
-            train_and_ask(console, Path(folder) / "model-store")
+            train_and_ask(console, Path(folder) / "model-store", ["--epochs", epochs] if epochs else [])
     except (CommandFailed, Disagreement) as error:
         console.print(f"[red]the demo failed:[/] {error}")
         return 1
@@ -36,9 +41,9 @@ def main() -> int:
     return 0
 
 
-def train_and_ask(console: Console, store: Path) -> None:
-    """The main job. Raises CommandFailed, Disagreement."""
-    run("build", MODEL, "--output", str(store))
+def train_and_ask(console: Console, store: Path, training: Sequence[str]) -> None:
+    """The main job. training: more options of the build. Raises CommandFailed, Disagreement."""
+    run("build", MODEL, "--output", str(store), *training)
     digits = held_out_digits(5)
     draw(console, digits)
     answers = ask_every_path(console, store, digits.images)

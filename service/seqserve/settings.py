@@ -201,6 +201,13 @@ class Settings(BaseSettings):
             raise ValueError("it goes with torchserve_address")
         return value
 
+    @field_validator("torchserve_tls_ca")
+    @classmethod
+    def _goes_with_tls(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None and not info.data.get("torchserve_tls", True):
+            raise ValueError("it goes with torchserve_tls")  # whoever names one means to be safe
+        return path
+
     def of_model(self, name: str) -> ModelSettings:
         """A model's own section, empty where it has none."""
         return self.models.get(name, ModelSettings())

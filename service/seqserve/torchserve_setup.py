@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from seqserve.archive import claimed_signatures
+from seqserve.cores import available_cores
 from seqserve.engines.base import EngineObserver, Presence
 from seqserve.engines.torchserve.addresses import parse_addresses
 from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
@@ -24,6 +25,7 @@ from seqserve.message_size import FLOOR_BYTES
 from seqserve.settings import Settings
 
 MINUTE_SECONDS = 60.0
+FEWEST_AT_ONCE = 2  # so that a version that does not come up keeps nobody waiting
 RESPONSE_SLACK_SECONDS = 2
 """The gateway gives up on a batch before TorchServe gives up on its worker."""
 
@@ -45,7 +47,7 @@ async def managed_engine(
         engine.watch.on_hung = server.kill
         stack.push_async_callback(engine.aclose)
         supervisor = Supervisor(server, on_down=engine.watch.note_down, on_up=engine.watch.note_up)
-        await stack.enter_async_context(_running(supervisor.run(), engine.watch.run()))
+        await stack.enter_async_context(_running(supervisor.run(), engine.watch.run(), engine.renewal.run()))
         yield engine
 
 
@@ -88,14 +90,19 @@ async def external_engine(settings: Settings, presence: Presence) -> AsyncIterat
 def _options(settings: Settings) -> ManagedOptions:
     return ManagedOptions(
         workers=settings.torchserve_workers,
-        response_seconds=math.ceil(_longest_batch_seconds(settings)) + RESPONSE_SLACK_SECONDS,
+        response_seconds=_response_seconds(settings.max_batch_seconds),
+        own_response_seconds={
+            name: _response_seconds(section.max_batch_seconds)
+            for name, section in settings.models.items()
+            if section.max_batch_seconds
+        },
         token_seconds=settings.torchserve_token_minutes * MINUTE_SECONDS,
+        healed_at_once=max(FEWEST_AT_ONCE, available_cores()),
     )
 
 
-def _longest_batch_seconds(settings: Settings) -> float:
-    own = [section.max_batch_seconds or 0.0 for section in settings.models.values()]
-    return max([settings.max_batch_seconds, *own])
+def _response_seconds(max_batch_seconds: float) -> int:
+    return math.ceil(max_batch_seconds) + RESPONSE_SLACK_SECONDS
 
 
 def _root_certificates(settings: Settings) -> bytes | None:

@@ -1,4 +1,4 @@
-"""One model store, built once by the real command, and one gateway that serves it."""
+"""Stores that are built once, one of them by the real command, and gateways that serve them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from seqserve_models.build import build
+from seqserve_models.plan import BuildSettings
 from support.digits import Digits, write_digits
+from support.forked import forked_interpreters
 from support.served import Served, run, serving
 
 
@@ -24,11 +27,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def two_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two versions of a small model. Tests leave them as they are."""
-    folder = tmp_path_factory.mktemp("lines") / "model-store"
-    for _ in range(2):
-        built = run("build", "line", "--epochs", "1", "--output", folder)
-        assert built.returncode == 0, built.stderr
-    return folder
+    folder = tmp_path_factory.mktemp("lines")
+    with forked_interpreters(folder):
+        for _ in range(2):
+            build(["line"], BuildSettings(output=folder / "model-store", epochs=1))
+    return folder / "model-store"
 
 
 @pytest.fixture(scope="session")

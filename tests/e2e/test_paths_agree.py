@@ -1,126 +1,194 @@
-"""The main claim: every held-out digit gets the same answer over every path, from one archive."""
+"""The main claim: every held-out example of the zoo gets the same answer over every path, from one archive."""
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 from pathlib import Path
 
-import grpc
-import httpx
 import numpy as np
-import numpy.typing as npt
 import pytest
-import torch
 
-from seqserve.archive import read_archive
-from seqserve.pb import inference_pb2 as pb
-from seqserve.signature import CPU_TOLERANCE
-from seqserve_models.dataset import to_values
-from seqserve_models.datasets import load_digits
+from seqserve.client import Client
+from seqserve_models.zoo import MODELS
+from support.agreement import (
+    assert_agree,
+    eager,
+    held_out,
+    over_bytes,
+    over_grpc,
+    over_grpc_alone,
+    over_json,
+    post,
+)
 from support.archives import FloatArray
-from support.oip import inference_stub, rows_of
-from support.served import Served, serving
+from support.oip import rows_of
+from support.served import Served, run, serving, started
 
-HTTP_ROWS = 90
+LIMIT_SECONDS = 60
+SETTINGS = "watch_interval_seconds = 0.2\n"
 GOOD = [[0.5] * 784]
 
-Pixels = npt.NDArray[np.uint8]
+
+@dataclass(frozen=True)
+class Gateways:
+    """Three over one store: embedded, one with a TorchServe of its own, one that asks that TorchServe too.
+
+    config: the file that all three follow.
+    """
+
+    embedded: Served
+    managed: Served
+    external: Served
+    config: Path
+
+
+PATHS: dict[str, Callable[[Gateways, str], FloatArray]] = {
+    "embedded": lambda gateways, name: rows_of(over_grpc(gateways.embedded, name, held_out(name))),
+    "embedded, alone": lambda gateways, name: over_grpc_alone(gateways.embedded, name, held_out(name)),
+    "managed": lambda gateways, name: rows_of(over_grpc(gateways.managed, name, held_out(name))),
+    "external": lambda gateways, name: rows_of(over_grpc(gateways.external, name, held_out(name))),
+    "external, alone": lambda gateways, name: over_grpc_alone(gateways.external, name, held_out(name)),
+    "HTTP, JSON": lambda gateways, name: over_json(gateways.managed, name, held_out(name)),
+    "HTTP, bytes": lambda gateways, name: over_bytes(gateways.managed, name, held_out(name)),
+}
+
+
+def copy_line(two_lines: Path, version: str, store: Path) -> None:
+    for path in two_lines.glob(f"line-{version}.*"):
+        shutil.copy(path, store)
 
 
 @pytest.fixture(scope="module")
-def pixels() -> Pixels:
-    """All held-out digits, UINT8 [359, 28, 28]."""
-    return load_digits().test_inputs
-
-
-@pytest.fixture(scope="module")
-def eager(store: Path, pixels: Pixels) -> FloatArray:
-    """What the archive's module answers outside of any server: [359, 10]."""
-    content = read_archive(store / "digit_mlp-1.mar").torchscript
-    with warnings.catch_warnings():  # TorchScript's deprecation is no news here
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.load(io.BytesIO(content))  # type: ignore[no-untyped-call]  # torch's
-    with torch.inference_mode():
-        rows: FloatArray = module(torch.from_numpy(to_values(pixels).reshape(-1, 784))).numpy()
-    return rows
-
-
-@pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Served]:
-    """The embedded engine, and a TorchServe beside it."""
-    with serving(tmp_path_factory.mktemp("beside"), store, "--with-torchserve") as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Served]:
-    """The gateway in front of a TorchServe."""
-    with serving(tmp_path_factory.mktemp("before"), store, "--engine", "torchserve") as gateway:
-        yield gateway
-
-
-def over_grpc(gateway: Served, pixels: Pixels) -> FloatArray:
-    """One request with all the pixels as they are."""
-    request = pb.ModelInferRequest(model_name="digit_mlp")
-    request.inputs.add(name="image", datatype="UINT8", shape=pixels.shape)
-    request.raw_input_contents.append(pixels.tobytes())
-    with grpc.insecure_channel(gateway.grpc) as channel:
-        return rows_of(inference_stub(channel).ModelInfer(request, timeout=60))
-
-
-def post(gateway: Served, content: str | bytes, **headers: str) -> httpx.Response:
-    """POST to the model in TorchServe."""
-    return httpx.post(
-        f"{gateway.torchserve}/predictions/digit_mlp",
-        content=content,
-        headers={"Authorization": f"Bearer {gateway.torchserve_token}", "Content-Type": "application/json"}
-        | headers,
-        timeout=60,
+def zoo(tmp_path_factory: pytest.TempPathFactory, store: Path, two_lines: Path) -> Path:
+    """Version 1 of all five, trained for a moment."""
+    folder = tmp_path_factory.mktemp("zoo") / "model-store"
+    shutil.copytree(store, folder)
+    copy_line(two_lines, "1", folder)
+    commands = (
+        # With as many epochs as digit_mlp of `store`, of which digit_parity is then made.
+        ("build", "digit_nested", "digit_parity", "--epochs", "8", "--output", folder),
+        ("build", "digit_bottleneck", "--epochs", "2", "--output", folder),
     )
+    with ThreadPoolExecutor() as pool:  # each uses one core
+        for built in pool.map(lambda command: run(*command), commands):
+            assert built.returncode == 0, built.stderr
+    assert {path.name for path in folder.glob("*.mar")} == {f"{name}-1.mar" for name in MODELS}
+    return folder
 
 
-def over_http(gateway: Served, pixels: Pixels) -> FloatArray:
-    """JSON, in requests of a size that TorchServe takes."""
-    rows: list[list[float]] = []
-    for start in range(0, len(pixels), HTTP_ROWS):
-        instances = to_values(pixels[start : start + HTTP_ROWS]).tolist()
-        response = post(gateway, json.dumps({"instances": instances}))
-        assert response.status_code == 200, response.text
-        rows += [prediction["probabilities"] for prediction in response.json()["predictions"]]
-    return np.array(rows, np.float32)
+@pytest.fixture(scope="module")
+def gateways(tmp_path_factory: pytest.TempPathFactory, zoo: Path) -> Iterator[Gateways]:
+    """All three, with one TorchServe between them."""
+    folder = tmp_path_factory.mktemp("gateways")
+    config = folder / "seqserve.toml"
+    config.write_text(SETTINGS)
+    embedded_at, managed_at, external_at = (folder / name for name in ("embedded", "managed", "external"))
+    for each in (embedded_at, managed_at, external_at):
+        each.mkdir()
+    follow = f"--config={config}"
+    with (
+        started(embedded_at, zoo, follow) as embedded,  # while TorchServe starts
+        serving(managed_at, zoo, follow, "--engine=torchserve") as managed,
+        serving(external_at, zoo, follow, *beside(managed)) as external,
+    ):
+        embedded.wait_for("serving")
+        yield Gateways(embedded, managed, external, config)
 
 
-def assert_agree(answers: FloatArray, expected: FloatArray) -> None:
-    """Within the bound everywhere; the same best class wherever the two best differ by more than that."""
-    assert answers.shape == expected.shape == (359, 10)
-    bound = CPU_TOLERANCE.absolute + CPU_TOLERANCE.relative * np.abs(expected)
-    assert (np.abs(answers - expected) <= bound).all(), np.abs(answers - expected).max()
-    second, best = np.sort(expected, axis=1)[:, -2:].T
-    is_clear = best - second > 2 * bound.max()
-    assert is_clear.sum() > 300
-    np.testing.assert_array_equal(answers.argmax(axis=1)[is_clear], expected.argmax(axis=1)[is_clear])
+def beside(gateway: Served) -> tuple[str, ...]:
+    """Options of one that asks the same TorchServe as another."""
+    torchserve = gateway.events()["torchserve started"]
+    address, tokens = torchserve["grpc"], torchserve["tokens"]
+    return "--engine=torchserve", f"--torchserve-address={address}", f"--torchserve-token-file={tokens}"
 
 
-def test_the_embedded_engine_agrees_with_the_module(
-    beside: Served, pixels: Pixels, eager: FloatArray
+@pytest.fixture(scope="module")
+def answers(gateways: Gateways) -> Callable[[str, str], FloatArray]:
+    """What a path gives for all held-out examples of a model, asked once."""
+
+    @cache
+    def ask(path: str, name: str) -> FloatArray:
+        return PATHS[path](gateways, name)
+
+    return ask
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_held_out_example_is_answered_as_the_module_does(
+    answers: Callable[[str, str], FloatArray], zoo: Path, name: str, path: str
 ) -> None:
-    assert_agree(over_grpc(beside, pixels), eager)
+    expected = eager(zoo, name)
+    assert len(expected) == len(held_out(name)) == (50 if name == "line" else 359)
+    assert np.ptp(expected, axis=0).max() > 0.1  # it does look at its input
+    assert_agree(answers(path, name), expected)
 
 
-def test_torchserve_over_http_agrees_with_the_module(
-    beside: Served, pixels: Pixels, eager: FloatArray
+@pytest.mark.parametrize("name", MODELS)
+def test_any_two_paths_agree(answers: Callable[[str, str], FloatArray], name: str) -> None:
+    for one, other in combinations(PATHS, 2):
+        assert_agree(answers(one, name), answers(other, name))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_receipt_names_the_engine_and_the_archive_where_it_was_verified(
+    gateways: Gateways, zoo: Path, name: str
 ) -> None:
-    assert_agree(over_http(beside, pixels), eager)
+    digest = (zoo / f"{name}-1.mar.sha256").read_text().split()[0]
+
+    assert receipt(gateways.embedded, name) == ("embedded", digest)
+    assert receipt(gateways.managed, name) == ("torchserve", digest)
+    assert receipt(gateways.external, name) == ("torchserve", None)  # what runs there, nobody here has seen
 
 
-def test_the_torchserve_engine_agrees_with_the_module(
-    before: Served, pixels: Pixels, eager: FloatArray
+def receipt(gateway: Served, name: str) -> tuple[str, str | None]:
+    """Engine and archive's hash of one reply; None where it has no hash."""
+    given = over_grpc(gateway, name, held_out(name)[:1]).parameters
+    digest = given["seqserve_archive_sha256"].string_param if "seqserve_archive_sha256" in given else None
+    return given["seqserve_engine"].string_param, digest
+
+
+@pytest.mark.parametrize("gateway", ["embedded", "managed", "external"])
+def test_every_model_and_no_other_is_ready(gateways: Gateways, gateway: str) -> None:
+    with Client(getattr(gateways, gateway).grpc) as client:
+        models = client.models()
+
+    assert {model.name for model in models} == set(MODELS)
+    assert {model.state for model in models} == {"ready"}
+
+
+def test_callers_who_name_no_version_meet_the_same_one_everywhere(
+    gateways: Gateways, zoo: Path, two_lines: Path
 ) -> None:
-    assert_agree(over_grpc(before, pixels), eager)
-    assert before.events()["model ready"]["engine"] == "torchserve"
+    copy_line(two_lines, "2", zoo)
+    until(lambda: versions_met(gateways) == ["2"] * 4)
+
+    gateways.config.write_text(f"{SETTINGS}[models.line]\nlabels = {{ stable = 1 }}\n")
+    until(lambda: versions_met(gateways) == ["1"] * 4)
+
+    assert versions_met(gateways, "2") == ["2"] * 4
+
+
+def versions_met(gateways: Gateways, version: str = "") -> list[str]:
+    """The line's version that answers over each path."""
+    over = [gateways.embedded, gateways.managed, gateways.external]
+    met = [over_grpc(each, "line", held_out("line"), version=version).model_version for each in over]
+    reply = post(gateways.managed, f"line/{version}".rstrip("/"), "[0.5]")
+    return [*met, reply.json()["model_version"]]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 BAD = {
@@ -133,9 +201,9 @@ BAD = {
 
 @pytest.mark.parametrize(("content", "reason", "came"), BAD.values(), ids=BAD)
 def test_a_bad_row_over_torchserves_http_is_400_with_words_that_help(
-    beside: Served, content: str, reason: str, came: str
+    gateways: Gateways, content: str, reason: str, came: str
 ) -> None:
-    response = post(beside, content)
+    response = post(gateways.managed, "digit_mlp", content)
 
     assert response.status_code == 400
     assert response.json()["reason"] == reason
@@ -144,20 +212,22 @@ def test_a_bad_row_over_torchserves_http_is_400_with_words_that_help(
 
 
 @pytest.mark.parametrize("content", ["", "{", '"seven"', '{"pixels": []}'])
-def test_what_holds_no_rows_is_400(beside: Served, content: str) -> None:
-    response = post(beside, content)
+def test_what_holds_no_rows_is_400(gateways: Gateways, content: str) -> None:
+    response = post(gateways.managed, "digit_mlp", content)
 
     assert response.status_code == 400
     assert response.json()["error"]
 
 
-def test_another_content_type_is_415(beside: Served) -> None:
-    assert post(beside, "0.5", **{"Content-Type": "text/csv"}).status_code == 415
+def test_another_content_type_is_415(gateways: Gateways) -> None:
+    response = post(gateways.managed, "digit_mlp", "0.5", **{"Content-Type": "text/csv"})
+
+    assert response.status_code == 415
 
 
-def test_after_bad_rows_good_ones_are_answered(beside: Served) -> None:
-    assert post(beside, "nonsense").status_code == 400
+def test_after_bad_rows_good_ones_are_answered(gateways: Gateways) -> None:
+    assert post(gateways.managed, "digit_mlp", "nonsense").status_code == 400
 
-    response = post(beside, json.dumps({"instances": GOOD}))
+    response = post(gateways.managed, "digit_mlp", json.dumps({"instances": GOOD}))
     assert response.status_code == 200
     assert sum(response.json()["predictions"][0]["probabilities"]) == pytest.approx(1.0, abs=1e-3)

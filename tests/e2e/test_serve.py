@@ -177,6 +177,7 @@ def test_a_missing_store_is_exit_status_2_and_one_line(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long  # tests/integration/test_health_and_metrics.py shows it in the process
 def test_an_empty_store_is_live_and_not_ready(tmp_path: Path) -> None:
     empty = tmp_path / "model-store"
     empty.mkdir()
@@ -202,25 +203,22 @@ def test_settings_come_from_the_environment_too(tmp_path: Path, store: Path) -> 
 
 
 def test_an_archive_with_one_byte_flipped_is_refused_and_the_good_one_serves(
-    tmp_path: Path, store: Path
+    tmp_path: Path, two_lines: Path
 ) -> None:
-    both = tmp_path / "model-store"
-    shutil.copytree(store, both)
-    built = run("build", "digit_mlp", "--epochs", "1", "--output", both)
-    assert built.returncode == 0, built.stderr
-    flip_a_byte(both / "digit_mlp-2.mar")
+    both = shutil.copytree(two_lines, tmp_path / "model-store")
+    flip_a_byte(both / "line-2.mar")
 
-    inspected = run("inspect", both / "digit_mlp-2.mar")
+    inspected = run("inspect", both / "line-2.mar")
     assert (inspected.returncode, inspected.stdout) == (1, "")
-    assert "digit_mlp-2.mar: SHA-256 is" in inspected.stderr
-    assert run("inspect", both / "digit_mlp-1.mar").returncode == 0
+    assert "line-2.mar: SHA-256 is" in inspected.stderr
+    assert run("inspect", both / "line-1.mar").returncode == 0
 
     with serving(tmp_path, both) as gateway, Client(gateway.grpc) as client:
-        assert client.predict(np.zeros((1, 784), np.float32), model="digit_mlp").version == "1"
+        assert client.predict(np.zeros(1, np.float32), model="line").version == "1"
         states = {model.version: model.state for model in client.models()}
         refused = gateway.events()["model refused"]
     assert states == {"1": "ready", "2": "failed"}
-    assert refused["archive"] == "digit_mlp-2.mar"
+    assert refused["archive"] == "line-2.mar"
     assert "SHA-256 is" in refused["reason"]
 
 

@@ -51,10 +51,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     checked(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder)
     [wheel] = folder.glob("seqserve-*.whl")
-    checked(sys.executable, "-m", "venv", folder / "venv")
+    checked(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
     (folder / "pins.txt").write_text(pins())
     programs = folder / "venv" / "bin"
-    checked(programs / "pip", "install", "--constraint", folder / "pins.txt", wheel, *TRITONCLIENT)
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-compile")
+    checked(*pip, "--constraint", folder / "pins.txt", wheel, *TRITONCLIENT)
     return programs
 
 

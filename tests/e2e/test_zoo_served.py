@@ -1,28 +1,18 @@
-"""Every model of the zoo, built in one run, answers over HTTP and gRPC as its module in Python does."""
+"""The whole zoo, built in one run and served with a TorchServe beside the embedded engine."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
-import httpx
-import numpy as np
 import pytest
-import torch
 
-from seqserve.pb import inference_pb2 as pb
-from seqserve.signature import CPU_TOLERANCE
-from seqserve_models.dataset import DataOptions, to_values
 from seqserve_models.zoo import MODELS
-from support.archives import FloatArray
-from support.oip import inference_stub, rows_of
+from support.agreement import assert_agree, eager, held_out, over_grpc, over_json
+from support.oip import rows_of
 from support.served import Served, run, serving
 
-pytestmark = pytest.mark.long  # digit_mlp over every path is in test_paths_agree.py
-
-EXAMPLES = 40
+pytestmark = pytest.mark.long  # test_paths_agree.py has the same models without a second start of TorchServe
 
 
 @pytest.fixture(scope="module")
@@ -41,59 +31,12 @@ def served(tmp_path_factory: pytest.TempPathFactory, zoo: Path) -> Iterator[Serv
         yield gateway
 
 
-def examples_of(name: str) -> FloatArray:
-    """Some that were held out: FP32, shaped as the data set's."""
-    definition = MODELS[name]
-    dataset = definition.recipes[definition.default_dataset].load(DataOptions())
-    return to_values(dataset.test_inputs[:EXAMPLES])
-
-
-def eager(zoo: Path, name: str, examples: FloatArray) -> FloatArray:
-    """What the module of the definition gives with the weights of the checkpoint; no TorchScript."""
-    definition = MODELS[name]
-    module = definition.build().eval()
-    module.load_state_dict(torch.load(zoo / f"{name}-1.checkpoint.pt", weights_only=True)["state_dict"])
-    with torch.inference_mode():
-        outputs: FloatArray = module(torch.from_numpy(examples).reshape(-1, *definition.input_shape)).numpy()
-    return outputs
-
-
-def over_http(gateway: Served, name: str, examples: FloatArray) -> FloatArray:
-    """JSON to TorchServe."""
-    response = httpx.post(
-        f"{gateway.torchserve}/predictions/{name}",
-        content=json.dumps({"instances": examples.tolist()}),
-        headers={
-            "Authorization": f"Bearer {gateway.torchserve_token}",
-            "Content-Type": "application/json",
-        },
-        timeout=60,
-    )
-    assert response.status_code == 200, response.text
-    rows = response.json()["predictions"]
-    return np.array([row["probabilities"] if isinstance(row, dict) else row for row in rows], np.float32)
-
-
-def over_grpc(gateway: Served, name: str, examples: FloatArray) -> FloatArray:
-    """One request with all examples."""
-    request = pb.ModelInferRequest(model_name=name)
-    request.inputs.add(name=MODELS[name].input_name, datatype="FP32", shape=examples.shape)
-    request.raw_input_contents.append(examples.tobytes())
-    with grpc.insecure_channel(gateway.grpc) as channel:
-        return rows_of(inference_stub(channel).ModelInfer(request, timeout=60))
-
-
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("answer", [over_http, over_grpc])
-def test_a_served_model_answers_as_its_module_does(
-    served: Served, zoo: Path, name: str, answer: Callable[[Served, str, FloatArray], FloatArray]
-) -> None:
-    examples = examples_of(name)
-    expected = eager(zoo, name, examples)
-    assert np.ptp(expected, axis=0).max() > 0.1  # it does look at its input
-    np.testing.assert_allclose(
-        answer(served, name, examples), expected, atol=CPU_TOLERANCE.absolute, rtol=CPU_TOLERANCE.relative
-    )
+def test_both_answer_as_the_module_does(served: Served, zoo: Path, name: str) -> None:
+    expected, examples = eager(zoo, name), held_out(name)
+
+    assert_agree(rows_of(over_grpc(served, name, examples)), expected)
+    assert_agree(over_json(served, name, examples), expected)
 
 
 def test_every_model_and_no_other_is_ready(served: Served) -> None:

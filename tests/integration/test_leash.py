@@ -93,6 +93,41 @@ async def test_a_killed_holder_takes_the_command_along_and_what_it_needed(tmp_pa
     assert names(tmp_path) == ["console.log"]
 
 
+async def test_letting_go_for_a_while_ends_the_command_and_keeps_its_files(tmp_path: Path) -> None:
+    leash = await start(tmp_path, FOREVER)
+
+    await leash.let_go(is_removing=False)
+
+    assert await leash.ended == -signal.SIGTERM
+    assert not is_running(leash.command_id)
+    assert names(tmp_path) == ["console.log", "key", "scratch"]
+
+
+async def test_what_was_kept_goes_when_the_command_is_not_started_again_after_all(tmp_path: Path) -> None:
+    leash = await start(tmp_path, FOREVER)
+    for _ in range(3):  # starts that fail
+        await leash.let_go(is_removing=False)
+    assert names(tmp_path) == ["console.log", "key", "scratch"]
+
+    await leash.let_go()
+
+    assert names(tmp_path) == ["console.log"]
+
+
+async def test_a_killed_command_ends_at_once_with_its_children_and_keeps_its_files(tmp_path: Path) -> None:
+    leash = await start(tmp_path, f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {PARENT}")
+    await until(lambda: printed(tmp_path))
+    child = int(printed(tmp_path))
+
+    leash.kill()
+
+    assert await leash.ended == -signal.SIGKILL
+    await until(lambda: not is_running(child))
+    assert (tmp_path / "scratch").is_dir()
+    leash.kill()  # a second time does nothing
+    await leash.let_go()
+
+
 async def test_a_command_that_is_not_there_is_an_error_with_words_on_the_console(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="/nowhere/java cannot be started"):
         await Leash.start(

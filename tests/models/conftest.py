@@ -1,8 +1,9 @@
-"""A small data set, an untrained model, and one archive built with the default settings."""
+"""A small data set, an untrained model, and one archive that was trained for a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from seqserve_models.dataset import DataOptions, Dataset
 from seqserve_models.definition import ModelDefinition, Recipe
 from seqserve_models.plan import BuildSettings
 from seqserve_models.zoo import find_model
+from support.forked import forked_interpreters
 
 
 def load_rows(options: DataOptions) -> Dataset:
@@ -28,6 +30,19 @@ def load_rows(options: DataOptions) -> Dataset:
 QUICK = Recipe(load=load_rows, epochs=2, batch_size=32, learning_rate=1e-3)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Builds take forks for fresh interpreters; see `real_interpreters` for those that must not."""
+    with forked_interpreters(tmp_path_factory.mktemp("forks")):
+        yield
+
+
+@pytest.fixture
+def real_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every interpreter is started, as it is outside of the tests."""
+    monkeypatch.setattr("seqserve_models.interpreter.subprocess", subprocess)
+
+
 @pytest.fixture
 def definition() -> ModelDefinition:
     """digit_mlp with a training of a moment."""
@@ -36,8 +51,8 @@ def definition() -> ModelDefinition:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
-    """digit_mlp 1, built with the default settings."""
-    (result,) = build(["digit_mlp"], BuildSettings(output=tmp_path_factory.mktemp("store")))
+    """digit_mlp 1, trained for a moment; tests/e2e/test_readme.py has the whole training."""
+    (result,) = build(["digit_mlp"], BuildSettings(output=tmp_path_factory.mktemp("store"), epochs=8))
     return result
 
 
@@ -52,9 +67,3 @@ def write_idx(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-@pytest.fixture
-def without_clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """test_clean_check.py is about that step, which takes seconds and is the same in every build here."""
-    monkeypatch.setattr("seqserve_models.build.load_clean", lambda *_: None)

@@ -34,31 +34,36 @@ from seqserve_models.target import Target
 from seqserve_models.train import initialise
 from support.building import planned
 
-pytestmark = pytest.mark.usefixtures("without_clean_process")
-
-
 MNIST_DIR = os.environ.get("SEQSERVE_MNIST_DIR")
 
 
-BUILD = """
-from pathlib import Path
-from seqserve_models.build import build
-from seqserve_models.plan import BuildSettings
-build(["digit_mlp"], BuildSettings(output=Path("store"), epochs=2, seed=4, version="6"))
-"""
-
-
-IN_ONE_STORE = """
+FOLDERS = ("one", "another place")
+TWO_BUILDS = """
 import sys
 from pathlib import Path
+from unittest import mock
 from seqserve_models.build import build
 from seqserve_models.plan import BuildSettings
-build(["line"], BuildSettings(output=Path("store"), epochs=3, seed=int(sys.argv[1])))
+with mock.patch("seqserve_models.build.load_clean"):
+    build(["line"], BuildSettings(output=Path("..", "of both"), epochs=3, seed=int(sys.argv[1])))
+    build(["digit_mlp"], BuildSettings(output=Path("store"), epochs=2, seed=4, version="6"))
 """
 
 
-def test_the_default_settings_give_a_good_model(built: BuildResult) -> None:
-    assert built.evaluation.metrics["accuracy"] >= 0.97
+@pytest.fixture(scope="module")
+def built_at_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two programs built at once: a line in one store of both, and a model in a store of its own."""
+    root = tmp_path_factory.mktemp("at once")
+    running = []
+    for seed, name in enumerate(FOLDERS):
+        (root / name).mkdir()
+        command = [sys.executable, "-c", TWO_BUILDS, str(seed)]
+        running.append(subprocess.Popen(command, cwd=root / name))
+    assert [process.wait() for process in running] == [0, 0]
+    return root
+
+
+def test_what_is_told_of_a_build_is_what_it_published(built: BuildResult) -> None:
     assert built.max_delta <= 2e-5
     confusion = built.evaluation.confusion
     assert confusion is not None
@@ -67,15 +72,9 @@ def test_the_default_settings_give_a_good_model(built: BuildResult) -> None:
     assert hashlib.sha256(built.path.read_bytes()).hexdigest() == built.sha256
 
 
-def test_two_builds_at_once_in_two_folders_are_byte_equal(tmp_path: Path) -> None:
-    folders = [tmp_path / "one", tmp_path / "another place"]
-    running = []
-    for folder in folders:
-        folder.mkdir()
-        running.append(subprocess.Popen([sys.executable, "-c", BUILD], cwd=folder))
-    assert [process.wait() for process in running] == [0, 0]
+def test_two_builds_at_once_in_two_folders_are_byte_equal(built_at_once: Path) -> None:
     for name in ("digit_mlp-6.mar", "digit_mlp-6.mar.sha256"):
-        first, second = ((folder / "store" / name).read_bytes() for folder in folders)
+        first, second = ((built_at_once / folder / "store" / name).read_bytes() for folder in FOLDERS)
         assert first == second
 
 
@@ -125,18 +124,12 @@ def test_two_models_of_one_run_need_two_names(tmp_path: Path, definition: ModelD
         make_plans(twice, BuildSettings(output=tmp_path))
 
 
-def test_two_builds_at_once_in_one_store_get_two_versions(tmp_path: Path) -> None:
-    running = [
-        subprocess.Popen([sys.executable, "-c", IN_ONE_STORE, str(seed)], cwd=tmp_path) for seed in (0, 1)
-    ]
-    assert [process.wait() for process in running] == [0, 0]
-    assert sorted(path.name for path in (tmp_path / "store").glob("*.mar")) == ["line-1.mar", "line-2.mar"]
-    seeds = {
-        read_archive(tmp_path / "store" / f"line-{version}.mar").signature.training["seed"]
-        for version in (1, 2)
-    }
-    assert seeds == {0, 1}
-    assert not list((tmp_path / "store").glob(".*"))
+def test_two_builds_at_once_in_one_store_get_two_versions(built_at_once: Path) -> None:
+    store = built_at_once / "of both"
+    assert sorted(path.name for path in store.glob("*.mar")) == ["line-1.mar", "line-2.mar"]
+    archives = [read_archive(store / f"line-{version}.mar") for version in (1, 2)]
+    assert {archive.signature.training["seed"] for archive in archives} == {0, 1}
+    assert not list(store.glob(".*"))
 
 
 def test_an_empty_folder_that_was_there_before_a_failed_build_stays(

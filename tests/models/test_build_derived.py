@@ -15,8 +15,6 @@ from seqserve_models.plan import BuildSettings, make_plans
 from seqserve_models.target import Target
 from support.building import InterruptAfter, planned
 
-pytestmark = pytest.mark.usefixtures("without_clean_process")
-
 
 @pytest.mark.long
 def test_a_derived_model_is_the_same_whether_its_base_is_there_or_not(tmp_path: Path) -> None:

@@ -21,9 +21,6 @@ from seqserve_models.errors import (
 from seqserve_models.plan import BuildSettings
 from support.building import planned
 
-pytestmark = pytest.mark.usefixtures("without_clean_process")
-
-
 OWN = """
 import torch
 from torch import nn

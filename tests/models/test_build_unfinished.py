@@ -28,8 +28,6 @@ from seqserve_models.target import Target
 from seqserve_models.zoo.digits import OF_DIGITS
 from support.building import InterruptAfter, planned
 
-pytestmark = pytest.mark.usefixtures("without_clean_process")
-
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:

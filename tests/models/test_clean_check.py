@@ -92,6 +92,7 @@ def test_answers_are_compared_in_shape_and_numbers(tmp_path: Path, outputs: torc
     assert says in str(caught.value)
 
 
+@pytest.mark.usefixtures("real_interpreters")
 def test_torchscript_that_needs_the_code_it_was_made_of_is_refused() -> None:
     library: Any = torch.library.Library("of_this_test", "DEF")  # type: ignore[no-untyped-call]  # torch's
     library.define("halved(Tensor values) -> Tensor")

@@ -42,6 +42,7 @@ def test_torchscript_agrees_with_the_module_in_batches_and_one_by_one(
     assert verify(script, DIGIT_MLP, INPUTS, expected) < 1e-5
 
 
+@pytest.mark.usefixtures("real_interpreters")  # which shows as well that a fork is as fresh as these
 def test_two_exports_from_two_folders_are_equal(
     module: nn.Sequential, script: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_difference_that_is_no_number_never_agrees() -> None:
         largest_difference(ones, nothing, "these")
 
 
+@pytest.mark.usefixtures("real_interpreters")
 def test_a_module_that_cannot_be_scripted_is_an_error_with_the_reason() -> None:
     with pytest.raises(ExportFailed, match="variable number of arguments"):
         export(nn.Sequential(nn.Module()), "digit_mlp")

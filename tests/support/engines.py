@@ -28,15 +28,22 @@ def expected_answers(rows: npt.ArrayLike, classes: int) -> FloatArray:
 
 @dataclass
 class FakeEngine:
-    """Answers at once unless `hold` was called; `fault` is raised, `wrong` is answered instead."""
+    """Answers at once unless `hold` was called; `fault` is raised, `wrong` is answered instead.
+
+    load_faults: what loading raises, by NAME/VERSION.
+    """
 
     name: str = "fake"
     device: str = "cpu"
+    can_be_away: bool = True
+    runs_verified_archives: bool = True
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     fault: Exception | None = None
     wrong: FloatArray | None = None
     batches: list[int] = field(default_factory=list)
+    load_faults: dict[str, Exception] = field(default_factory=dict)
+    loads: list[str] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     defaults: dict[str, str] = field(default_factory=dict)
 
@@ -48,15 +55,10 @@ class FakeEngine:
         self.gate.clear()
         self.entered.clear()
 
-    @property
-    def can_be_away(self) -> bool:
-        return True
-
-    @property
-    def runs_verified_archives(self) -> bool:
-        return True
-
     async def load(self, archive: Archive) -> FakeModel:
+        self.loads.append(f"{archive.name}/{archive.version}")
+        if fault := self.load_faults.get(self.loads[-1]):
+            raise fault
         return FakeModel(self, archive)
 
     async def set_default(self, name: str, version: str) -> None:

@@ -23,7 +23,7 @@ TURNS = 8
 class Asked:
     """One request, as its caller remembers it.
 
-    is_turned_away: a batch was overdue while it waited; is_too_late: when it came.
+    is_turned_away: a batch was overdue, or the engine away, while it waited; is_too_late: when it came.
     """
 
     parts: list[Part[str]]
@@ -60,6 +60,7 @@ class World(Notes):
     broken_promises: list[str] = field(default_factory=list)
     run_since: float = 0.0
     is_slot_taken: bool = False
+    is_away: bool = False
     is_closed: bool = False
     is_stopped: bool = False
     is_worker_cancelled: bool = False
@@ -107,8 +108,8 @@ class World(Notes):
 
     async def call(self, asked: Asked) -> list[Outcome[str]]:
         asked.is_heard = True
-        asked.is_turned_away = self.is_overdue
-        asked.is_too_late = self.is_overdue and not self.is_closed
+        asked.is_turned_away = self.is_overdue or self.is_away
+        asked.is_too_late = asked.is_turned_away and not self.is_closed
         return await self.batcher.submit(asked.parts, deadline=asked.deadline)
 
     def tick(self, turns: int) -> int:
@@ -153,6 +154,17 @@ class World(Notes):
                 self.slots.acquire().send(None)
             except StopIteration:
                 self.is_slot_taken = True
+
+    def come_and_go(self) -> None:
+        """The engine is away from now on, or back."""
+        self.is_away = not self.is_away
+        if not self.is_away:
+            self.batcher.resume()
+            return
+        ran = {payload for batch in self.engine.batches for payload in batch}
+        for asked in self.waiting():
+            asked.is_turned_away |= asked.is_heard and not asked.payloads <= ran
+        self.batcher.pause()
 
     def stop(self, how: str) -> None:
         """Close, and let what is queued be finished; or stop at once, in one of three ways."""
@@ -209,6 +221,7 @@ class World(Notes):
         examples = sum(part.examples for part in parts)
         assert self.batcher.queued_examples <= QUEUE
         assert self.batcher.queued_examples == examples, "a queue that counts others than those who wait"
+        assert not (self.is_away and examples), "somebody waits for an engine that is away"
         late = [asked for asked in queued if asked.deadline + SWEEP_SECONDS + ROUNDING < now]
         assert not late, "somebody waits after the deadline"
         is_long = self.engine.in_flight is not None and self.run_since + self.longest + ROUNDING < now
@@ -221,7 +234,7 @@ class World(Notes):
             return
         error = asked.caller.exception()
         if asked.is_too_late:
-            assert isinstance(error, EngineUnavailable), "let in while a batch was overdue"
+            assert isinstance(error, EngineUnavailable), "let in while a batch was overdue or the engine away"
         if error is None:
             results = [outcome.result for outcome in asked.caller.result()]
             assert results == [f"{part.payload}!" for part in asked.parts]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from seqserve.batching.batcher import Batcher, BatchLimits
@@ -19,9 +21,11 @@ from seqserve.repository.versions import RowBatcher
 from seqserve.signature import Signature
 
 
-def make_batcher(signature: Signature, model: LoadedModel, observer: VersionObserver) -> RowBatcher:
-    """One slot of its own, and the defaults."""
-    limits = BatchLimits(signature.max_batch_size)
+def make_batcher(
+    signature: Signature, model: LoadedModel, observer: VersionObserver, *, longest: float = math.inf
+) -> RowBatcher:
+    """One slot of its own, and the defaults; a batch may take `longest` seconds."""
+    limits = BatchLimits(signature.max_batch_size, max_batch_seconds=longest)
     return Batcher(batch_runner(model, observer), limits, slots=asyncio.Semaphore(1), observer=observer)
 
 
@@ -34,14 +38,18 @@ def store_sync(
     observer_of: Callable[[str, str], VersionObserver] = lambda _, __: VersionObserver(),
     observer: LoadObserver | None = None,
     clock: Callable[[], float] = lambda: 0.0,
+    longest: float = math.inf,
 ) -> StoreSync:
     """What keeps the repository in step with archives."""
-    loading = Loading(repository, engine, make_batcher, observer_of, observer or LoadObserver())
+    making = partial(make_batcher, longest=longest)
+    loading = Loading(repository, engine, making, observer_of, observer or LoadObserver())
     return StoreSync(repository, loading, list_archives, policy_of, Patience(clock))
 
 
-async def load_all(repository: Repository, archives: Sequence[Path], engine: Engine) -> StoreSync:
+async def load_all(
+    repository: Repository, archives: Sequence[Path], engine: Engine, *, longest: float = math.inf
+) -> StoreSync:
     """Try these archives, as a start does."""
-    sync = store_sync(repository, lambda: archives, engine)
+    sync = store_sync(repository, lambda: archives, engine, longest=longest)
     await sync.load_initially()
     return sync

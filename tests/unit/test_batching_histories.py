@@ -32,7 +32,7 @@ ENDINGS = ("close", "close", "cancel closing", "abort", "cancel worker")
 ENDS = ("answer", "answer", "answer", "fail", "give up", "too few", "too many")
 KINDS = (
     *("submit",) * 4, *("tick",) * 3, *("settle",) * 3, *("finish",) * 4, *("advance",) * 3, "cancel", "cancel",
-    "share_slot",
+    "share_slot", "come_and_go",
 )  # fmt: skip
 
 

@@ -195,6 +195,14 @@ def test_what_goes_with_addresses_is_refused_without_any(name: str) -> None:
     assert f"{name}: it goes with torchserve_address" in str(refused)
 
 
+def test_who_may_sign_certificates_is_refused_without_tls() -> None:
+    refused = refusal(
+        {"engine": "torchserve", "torchserve_address": "torchserve:7070", "torchserve_tls_ca": "ca.pem"}
+    )
+
+    assert "torchserve_tls_ca: it goes with torchserve_tls" in str(refused)
+
+
 def test_settings_do_not_change() -> None:
     settings = read_settings({})
 

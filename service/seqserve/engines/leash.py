@@ -66,17 +66,23 @@ class Leash:
         return cls(holder, command_id, paths)
 
     async def let_go(self, *, is_removing: bool = True) -> None:
-        """End the command and wait until nothing of it is left; without removing, its files stay."""
-        if not is_removing and self._holder.stdin is not None:
-            self._holder.stdin.write(leash_holder.KEEP)
+        """End the command and wait until nothing of it is left; without removing, its files stay.
+
+        They stay until it is let go once more, and then with removing.
+        """
+        stdin = self._holder.stdin
+        if not is_removing and stdin is not None and not stdin.is_closing():
+            stdin.write(leash_holder.KEEP)
         _close(self._holder)
-        status = await asyncio.shield(self.ended)
+        await asyncio.shield(self.ended)
         await self._holder.wait()
-        if status is None and is_removing:  # the holder was killed before it could clean up
+        if is_removing:  # the holder may have been killed before it could, or told to keep them
             await asyncio.to_thread(leash_holder.remove, self._paths)
 
     def kill(self) -> None:
         """End the command at once, and all that it started; `ended` tells."""
+        if self.ended.done():  # its number may be another's by now
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.command_id, signal.SIGKILL)
 

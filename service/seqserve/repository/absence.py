@@ -53,8 +53,9 @@ class Absence:
         if entry.model is None or entry.golden is None or entry.ready is None:
             return False
         try:
-            await entry.golden.check(entry.model, entry.ready.device)
-        except SeqserveError as error:
+            async with asyncio.timeout(entry.ready.batcher.max_batch_seconds):
+                await entry.golden.check(entry.model, entry.ready.device)
+        except (SeqserveError, TimeoutError) as error:
             log.info("not back yet", model=entry.name, version=entry.version, reason=str(error))
             return False
         return True

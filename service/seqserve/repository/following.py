@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,6 +14,7 @@ from seqserve.repository.sync import StoreSync
 log = structlog.get_logger()
 
 AGAIN_SECONDS = 2.0
+"""Between two looks while an archive waits for its engine."""
 
 
 @dataclass(slots=True)
@@ -21,26 +22,28 @@ class Following:
     """Looks at the store when it may have changed, and when `wake` is called.
 
     changes: yields whenever a look is due. on_look: called after each look.
+    sleep: lets seconds pass.
     """
 
     sync: StoreSync
     changes: Callable[[], AsyncIterator[None]]
     on_look: Callable[[], None]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _is_due: asyncio.Event = field(default_factory=asyncio.Event)
     _is_away: bool = False
 
     async def run(self) -> None:
         """Follow until this task is cancelled."""
-        watching = asyncio.create_task(self._watch())
-        self._look_again_later()
+        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._try_again())]
         try:
             while True:
                 await self._is_due.wait()
                 self._is_due.clear()
                 await self.look()
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     def wake(self) -> None:
         """Have a look taken soon, as labels and policies have changed."""
@@ -61,12 +64,13 @@ class Following:
                 log.info("the store is back")
             self._is_away = False
         self.on_look()
-        self._look_again_later()
 
-    def _look_again_later(self) -> None:
-        """Whether the store is watched or not: an archive waits for its engine."""
-        if self.sync.has_to_try_again:
-            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.wake)
+    async def _try_again(self) -> None:
+        """Whether the store is watched or not: an archive may wait for its engine."""
+        while True:
+            await self.sleep(AGAIN_SECONDS)
+            if self.sync.has_to_try_again:
+                self.wake()
 
     async def _watch(self) -> None:
         async for _ in self.changes():

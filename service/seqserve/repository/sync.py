@@ -47,6 +47,7 @@ class StoreSync:
     _defaults: dict[str, str] = field(default_factory=dict)
     _told: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     _again: set[Path] = field(default_factory=set)
+    _free_again: set[Path] = field(default_factory=set)
 
     @property
     def has_to_try_again(self) -> bool:
@@ -68,8 +69,9 @@ class StoreSync:
         """Follow the store. Raises StoreMissing; what is loaded serves on."""
         async with self._turn:
             shelf = await self._look(is_patient=True)
-            while self._again:
-                self._tried.pop(self._again.pop(), None)
+            self._free_again, self._again = self._again, set()
+            for path in self._free_again:
+                self._tried.pop(path, None)
             for name in sorted({*shelf, *self.repository.names()} - self._unloaded):
                 await self._follow(name, shelf.get(name, {}))
 
@@ -188,8 +190,15 @@ class StoreSync:
             if entry.is_up and is_covered and entry.version not in kept:
                 if is_there or entry.path is None or self.patience.is_gone(entry.path):
                     await self.leaving.let_go(entry)
-            elif entry.state is ModelState.UNLOADED or (entry.state is ModelState.FAILED and not is_there):
+            elif self._is_over(entry, is_there=is_there):
                 await self.repository.remove(entry)
+
+    def _is_over(self, entry: ModelVersion, *, is_there: bool) -> bool:
+        """Whether nobody has to see any more what became of a version."""
+        if entry.state is not ModelState.FAILED:
+            return entry.state is ModelState.UNLOADED
+        has_waited = entry.reason == EngineUnavailable.reason and entry.path in self._free_again
+        return not is_there or (has_waited and entry.path not in self._again)  # nobody wants it any more
 
     def _tell_what_is_waited_for(self, name: str) -> None:
         """Say once of each label and weight that its version cannot answer, and again when that recurs."""

@@ -148,7 +148,7 @@ class Repository:
     def is_engine_away(self) -> bool:
         """Whether no version can answer, because what runs each of them is away for a while."""
         up = [entry for entry in self.versions() if entry.is_up]
-        return bool(up) and all(entry.has_trouble(EngineUnavailable.reason) for entry in up)
+        return bool(up) and all(map(_is_away, up))
 
     def is_stuck(self) -> bool:
         """Whether every compute slot is held by a batch that does not end, so that no other can begin."""
@@ -230,7 +230,7 @@ class Repository:
     def _why_not(self, name: str, version: str, number: str) -> SeqserveError:
         """Why nobody answers: the version is not here, or not ready."""
         versions, labels = self._models[name].versions, self.routing(name).labels
-        away = [entry for entry in self.versions_of(name) if entry.has_trouble(EngineUnavailable.reason)]
+        away = [entry for entry in self.versions_of(name) if _is_away(entry)]
         if any(number in ("", entry.version) for entry in away):
             return EngineUnavailable(f"what runs model {name!r} is away; it is being brought back")
         if not number:
@@ -262,6 +262,11 @@ class Repository:
         self._note_readiness()
         for listener in self.listeners:
             await listener(entry)
+
+
+def _is_away(entry: ModelVersion) -> bool:
+    """Whether it is loaded, and what runs it is away for a while."""
+    return entry.is_up and entry.has_trouble(EngineUnavailable.reason)
 
 
 def _standing(entry: ModelVersion) -> str:

@@ -15,6 +15,8 @@ LOOPBACK = "127.0.0.1"
 MESSAGE_SLACK_BYTES = 64 * 1024
 LARGEST_MESSAGE_BYTES = 2**31 - 1 - MESSAGE_SLACK_BYTES  # TorchServe reads the limits as Java ints
 HEAP_COPIES = 16  # seen to carry six largest messages at once, at 16 MB and at 100 MB
+HTTP_THREADS = 32
+"""Each call that starts workers blocks one of them, and with it every HTTP connection that it serves."""
 SOCKET_PATH_BYTES = 107  # sun_path in Linux's <sys/un.h>, less the closing zero
 
 # What TorchServe and the models' workers may see of our environment. Everything else stays here:
@@ -149,6 +151,7 @@ def config_properties(settings: TorchServeSettings, ports: TorchServePorts) -> s
         "enable_envvars_config": "false",
         "default_workers_per_model": 1,
         "job_queue_size": settings.job_queue_size,
+        "number_of_netty_threads": HTTP_THREADS,
         "max_request_size": settings.message_limit_bytes + MESSAGE_SLACK_BYTES,
         "max_response_size": settings.message_limit_bytes + MESSAGE_SLACK_BYTES,
         "metrics_mode": "prometheus",

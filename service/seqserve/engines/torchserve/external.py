@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import suppress
 
 import structlog
 
@@ -13,14 +11,12 @@ from seqserve.engines.base import Presence
 from seqserve.engines.torchserve.addresses import Address, resolve
 from seqserve.engines.torchserve.model import TorchServeModel
 from seqserve.engines.torchserve.predictions import Predictions
+from seqserve.engines.torchserve.rounds import Rounds, Time
 from seqserve.errors import EngineUnavailable
 from seqserve.signature import Signature
 
 log = structlog.get_logger()
 
-CALM_SECONDS = 3.0
-UNREST_SECONDS = 0.5
-"""Between two looks, while something is away."""
 PING_SECONDS = 5.0
 RESOLVE_SECONDS = 30.0
 
@@ -44,6 +40,7 @@ class ExternalEngine:
         *,
         workers: int,
         device: str,
+        time: Time | None = None,
     ) -> None:
         """workers: that each version has there, in all. device: where they run, `cpu` or `cuda`."""
         self.device = device
@@ -54,8 +51,10 @@ class ExternalEngine:
         self._versions: dict[tuple[str, str], Signature] = {}
         self._away: set[tuple[str, str]] = set()
         self._target = ""
-        self._resolved_at = 0.0
-        self._is_due = asyncio.Event()
+        self._time = time or Time()
+        self._resolved_at = self._time.now()
+        self._is_resolved = True
+        self._rounds = Rounds(self._time)
 
     async def load(self, archive: Archive) -> TorchServeModel:
         """What asks for the archive's version; whether they have it, its golden rows show."""
@@ -77,36 +76,48 @@ class ExternalEngine:
     async def run(self) -> None:
         """Look after them until this task is cancelled: whether they answer, and where they are."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(UNREST_SECONDS if self._away else CALM_SECONDS):
-                    await self._is_due.wait()
-            self._is_due.clear()
-            await self.look()
+            await self._rounds.next(is_calm=not self._away)
+            try:
+                await self.look()
+            except Exception:
+                log.exception("torchserve could not be looked at")
 
     async def look(self) -> None:
         """Ask once whether they answer; who is away is asked for its golden rows."""
+        await self._follow_addresses()
         try:
-            if self._away or time.monotonic() - self._resolved_at > RESOLVE_SECONDS:
-                await self._resolve()
             await self._predictions.ping(PING_SECONDS)
         except EngineUnavailable as error:
             self._note_all_away(str(error))
-            return
-        for key in list(self._away):
-            if await self._presence.bring_back(*key):
-                self._away.discard(key)
+        else:
+            await asyncio.gather(*map(self._bring_back, list(self._away)))
 
     async def aclose(self) -> None:
         """Disconnect."""
         await self._predictions.aclose()
 
+    async def _follow_addresses(self) -> None:
+        """Resolve them now and then; while that fails, those that are known are used."""
+        if not self._away and self._time.now() - self._resolved_at <= RESOLVE_SECONDS:
+            return
+        try:
+            await self._resolve()
+        except EngineUnavailable as error:
+            if self._is_resolved:  # it is said once
+                log.warning("torchserve not resolved; its last addresses are used", reason=str(error))
+            self._is_resolved = False
+
     async def _resolve(self) -> None:
         target = await resolve(self._addresses)
-        self._resolved_at = time.monotonic()
+        self._resolved_at, self._is_resolved = self._time.now(), True
         if target != self._target:
             log.info("torchserve resolved", target=target)
             self._predictions.connect(target)
             self._target = target
+
+    async def _bring_back(self, key: tuple[str, str]) -> None:
+        if await self._presence.bring_back(*key):
+            self._away.discard(key)
 
     async def _forget(self, signature: Signature) -> None:
         self._versions.pop((signature.name, signature.version), None)
@@ -119,8 +130,9 @@ class ExternalEngine:
             self._mark(signature)
 
     def _note_away(self, signature: Signature) -> None:
+        if (signature.name, signature.version) not in self._away:
+            self._rounds.call()
         self._mark(signature)
-        self._is_due.set()
 
     def _mark(self, signature: Signature) -> None:
         key = signature.name, signature.version

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
-from seqserve.engines.torchserve.tokens import TokenKind
+from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.torchserve.tokens import TOKEN_PAUSES_SECONDS, TokenKind
 from seqserve.errors import ArchiveInvalid, DependencyMissing, EngineUnavailable
 
 try:
@@ -23,6 +24,7 @@ LOOK_SECONDS = 5.0
 METRICS_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 PAGE = 1000
+TOKEN_REFUSED = "Token Authorization failed"  # noqa: S105 - what TorchServe says of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,14 @@ class Management:
     """
 
     def __init__(
-        self, endpoint: TorchServeEndpoint, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        endpoint: TorchServeEndpoint,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        time: Time | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._time = time or Time()
         timeout = httpx.Timeout(MANAGE_SECONDS, connect=CONNECT_SECONDS)
         # trust_env off: a proxy of the environment must not see the tokens
         self._http = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
@@ -104,11 +111,11 @@ class Management:
         )
 
     async def renew(self, kind: TokenKind) -> None:
-        """Have a new token made; the old one is refused from then on. Raises ArchiveInvalid."""
-        url, tokens = self._endpoint.management_url, self._endpoint.tokens
+        """Have a new token made; the old one is refused from then on."""
+        url, tokens = f"{self._endpoint.management_url}/token", self._endpoint.tokens
         headers = {"Authorization": f"Bearer {tokens.api()}"}
         try:
-            response = await self._http.get(f"{url}/token", params={"type": kind}, headers=headers)
+            response = await self._http.get(url, params={"type": kind}, headers=headers, timeout=LOOK_SECONDS)
         except httpx.TransportError as error:
             raise EngineUnavailable("TorchServe's management API does not answer") from error
         tokens.forget()
@@ -145,15 +152,24 @@ class Management:
 
     async def _send(self, method: str, path: str, *, is_absence_fine: bool = False, **options: Any) -> Any:
         try:
-            response = await self._request(method, path, **options)
-            if _is_about_the_token(response):
-                self._endpoint.tokens.forget()
-                response = await self._request(method, path, **options)
+            response = await self._authorized(method, path, **options)
             if response.is_success or (is_absence_fine and response.status_code == httpx.codes.NOT_FOUND):
                 return response.json()
         except (httpx.TransportError, ValueError) as error:
             raise EngineUnavailable("TorchServe's management API does not answer") from error
+        if _is_about_the_token(response):
+            raise EngineUnavailable(f"TorchServe refused the token: {_message(response)}")
         raise ArchiveInvalid(f"TorchServe refused: {_message(response)}")
+
+    async def _authorized(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send it; where the token is refused, somebody has renewed it, and nothing has been done."""
+        for pause_seconds in TOKEN_PAUSES_SECONDS:
+            response = await self._request(method, path, **options)
+            if not _is_about_the_token(response):
+                return response
+            await self._time.sleep(pause_seconds)
+            self._endpoint.tokens.forget()
+        return await self._request(method, path, **options)
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._endpoint.tokens.management()}"}
@@ -169,9 +185,9 @@ def _registered(version: Mapping[str, Any]) -> Registered:
 
 
 def _is_about_the_token(response: httpx.Response) -> bool:
-    """A stale token is 400 there, as other faults are."""
+    """A stale token is 400 there, as other faults are. Source: TokenAuthorizationHandler.java."""
     is_refused = response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED)
-    return is_refused and "token" in response.text.lower()
+    return is_refused and TOKEN_REFUSED in response.text
 
 
 def _message(response: httpx.Response) -> str:

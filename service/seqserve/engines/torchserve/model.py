@@ -13,6 +13,9 @@ from seqserve.engines.torchserve.wire import request_of, rows_of
 from seqserve.errors import EngineUnavailable
 from seqserve.signature import Signature
 
+SLOW_SECONDS = 0.5
+"""TorchServe has a batch wait for a worker that died when it was idle; it says so to who looks."""
+
 
 class TorchServeModel:
     """Asks TorchServe for batches; a batch is split over the version's workers."""
@@ -24,22 +27,31 @@ class TorchServeModel:
         *,
         workers: int,
         on_away: Callable[[Signature], None],
+        on_slow: Callable[[], None] = lambda: None,
         on_unload: Callable[[Signature], Awaitable[None]],
     ) -> None:
-        """on_away: called when a batch shows that the version is away. on_unload: awaited by `unload`."""
+        """Whom to tell.
+
+        on_away: called when a batch shows that the version is away; on_slow: when one takes long, which may
+        be the first sign of it. on_unload: awaited by `unload`.
+        """
         self._signature = signature
         self._predictions = predictions
         self._workers = workers
         self._on_away = on_away
+        self._on_slow = on_slow
         self._on_unload = on_unload
 
     async def infer(self, batch: FloatArray) -> FloatArray:
         """See LoadedModel.infer. The caller's cancel cancels the calls."""
+        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._on_slow)
         try:
             return await self._infer(batch)
         except EngineUnavailable:
             self._on_away(self._signature)
             raise
+        finally:
+            slow.cancel()
 
     async def unload(self) -> None:
         """See LoadedModel.unload. A server that is away holds nothing: that is logged, not raised."""

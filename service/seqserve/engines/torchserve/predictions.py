@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
 
-from seqserve.engines.torchserve.tokens import Tokens, authorization
+from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.torchserve.tokens import TOKEN_PAUSES_SECONDS, Metadata, Tokens, authorization
 from seqserve.engines.torchserve.wire import fault_of
 from seqserve.errors import EngineUnavailable
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 
-TOKEN_PAUSES_SECONDS = (0.0, 0.05, 0.2)
-"""A new token counts a moment before its file is written; the token is read again after each of these."""
+T = TypeVar("T")
+
+CALL_SECONDS = 300.0
 ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # the server's own limit bounds what comes
@@ -23,8 +27,11 @@ CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 20_000),  # a machine that vanished closes no connection
+    # A machine that vanished closes no connection: where it has not taken what was sent within 5 s, it is
+    # closed here. Asking it more often than every 5 minutes would end the calls in flight: TorchServe
+    # leaves gRPC's limit for that as it is.
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_time_ms", 310_000),
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
     ("grpc.service_config", ROUND_ROBIN),
     ("grpc.enable_retries", 0),  # a batch is never run twice
@@ -44,31 +51,46 @@ class Tls:
 
 
 class Predictions:
-    """Batches over a channel, which `connect` opens. Every call raises EngineUnavailable before that."""
+    """Batches over a channel, which `connect` opens. Every call raises EngineUnavailable before that.
 
-    def __init__(self, tokens: Tokens, tls: Tls | None = None) -> None:
+    call_seconds: a batch without an answer for so long is lost. TorchServe kills a worker that takes too
+    long, but it forgets jobs that waited for a worker that was taken away.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        tls: Tls | None = None,
+        *,
+        call_seconds: float = CALL_SECONDS,
+        time: Time | None = None,
+    ) -> None:
         self._tokens = tokens
         self._tls = tls
+        self._call_seconds = call_seconds
+        self._time = time or Time()
         self._channel: grpc.aio.Channel | None = None
         self._stub: torchserve_pb2_grpc.InferenceAPIsServiceStub | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], grpc.aio.Channel] = {}
 
     def connect(self, target: str) -> None:
         """Use this target from now on, in gRPC's syntax; what is in flight ends on the old channel."""
         before, self._channel = self._channel, _open(target, self._tls)
         self._stub = torchserve_pb2_grpc.InferenceAPIsServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         if before is not None:
-            closing = asyncio.get_running_loop().create_task(before.close(grace=60.0))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            closing = asyncio.get_running_loop().create_task(self._close_later(before))
+            self._closing[closing] = before
+            closing.add_done_callback(self._closing.pop)
 
     async def ping(self, timeout_seconds: float) -> None:
         """Return when a server takes calls, with this token. Raises EngineUnavailable where none does."""
+
+        async def ping(metadata: Metadata) -> None:
+            await self._connected().Ping(empty_pb2.Empty(), metadata=metadata, timeout=timeout_seconds)
+
         try:
-            await self._ping(timeout_seconds)
+            await self._authorized(ping)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.PERMISSION_DENIED:
-                self._tokens.forget()  # somebody renewed it
             raise EngineUnavailable(f"TorchServe does not answer: {error.details()}") from error
 
     async def predict(self, request: torchserve_pb2.PredictionsRequest) -> bytes:
@@ -76,36 +98,49 @@ class Predictions:
 
         Raises EngineUnavailable, Overloaded, EngineContractError. A cancel goes through.
         """
-        for pause_seconds in TOKEN_PAUSES_SECONDS:
-            try:
-                return await self._predict(request)
-            except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
-                    raise fault_of(error) from error
-            await asyncio.sleep(pause_seconds)
-            self._tokens.forget()  # somebody renewed it, and the handler has not seen the batch
+
+        async def predict(metadata: Metadata) -> bytes:
+            reply = await self._connected().Predictions(
+                request, metadata=metadata, timeout=self._call_seconds
+            )
+            return bytes(reply.prediction)
+
         try:
-            return await self._predict(request)
+            return await self._authorized(predict)
         except grpc.aio.AioRpcError as error:
             raise fault_of(error) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise EngineUnavailable("the channel to TorchServe was closed") from error
 
     async def aclose(self) -> None:
         """Cancel what is in flight and disconnect."""
-        for closing in self._closing:
-            closing.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
-        if self._channel is not None:
-            await self._channel.close(None)
+        closing = dict(self._closing)
+        for task in closing:
+            task.cancel()
+        await asyncio.gather(*closing, return_exceptions=True)
+        for channel in [*closing.values(), self._channel]:
+            if channel is not None:
+                await channel.close(None)
         self._channel = self._stub = None
 
-    async def _ping(self, timeout_seconds: float) -> None:
-        metadata = authorization(self._tokens.inference())
-        await self._connected().Ping(empty_pb2.Empty(), metadata=metadata, timeout=timeout_seconds)
+    async def _close_later(self, channel: grpc.aio.Channel) -> None:
+        await self._time.sleep(self._call_seconds)  # no call in flight lasts longer
+        await channel.close(None)
 
-    async def _predict(self, request: torchserve_pb2.PredictionsRequest) -> bytes:
-        metadata = authorization(self._tokens.inference())
-        reply = await self._connected().Predictions(request, metadata=metadata)
-        return bytes(reply.prediction)
+    async def _authorized(self, call: Callable[[Metadata], Awaitable[T]]) -> T:
+        """Make a call; where the token is refused, somebody has renewed it, and nobody has seen the call."""
+        for pause_seconds in TOKEN_PAUSES_SECONDS:
+            try:
+                return await call(authorization(self._tokens.inference()))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
+                    raise
+            await self._time.sleep(pause_seconds)
+            self._tokens.forget()
+        return await call(authorization(self._tokens.inference()))
 
     def _connected(self) -> torchserve_pb2_grpc.InferenceAPIsServiceStub:
         if self._stub is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -26,25 +27,37 @@ Key = tuple[str, str]
 class Registration:
     """The wanted versions; each is a private copy of verified bytes in the server's model store.
 
-    workers: of each version. response_seconds: a worker that takes longer for a batch is started again.
-    changes: grows with every version that comes or goes.
+    workers: of each version. response_seconds_of: by a model's name, after how
+    long without an answer to a batch a worker is started again.
+    changes: grows with every version that comes or goes, and with every wish for a default.
     """
 
     def __init__(
-        self, endpoint: TorchServeEndpoint, management: Management, *, workers: int, response_seconds: int
+        self,
+        endpoint: TorchServeEndpoint,
+        management: Management,
+        *,
+        workers: int,
+        response_seconds_of: Callable[[str], int],
     ) -> None:
         self.workers = workers
         self.changes = 0
         self._endpoint = endpoint
         self._management = management
-        self._response_seconds = response_seconds
+        self._response_seconds_of = response_seconds_of
         self._wanted: dict[Key, Signature] = {}
         self._defaults: dict[str, str] = {}
         self._turns: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._busy: Counter[Key] = Counter()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is just coming or going."""
+        return bool(self._busy)
 
     def settled(self) -> list[Signature]:
         """What should be registered now, without what is just coming or going."""
-        return [signature for key, signature in self._wanted.items() if not self._is_busy(key)]
+        return [signature for key, signature in self._wanted.items() if key not in self._busy]
 
     def wanted(self) -> list[Signature]:
         """What is registered, or is to be."""
@@ -52,7 +65,11 @@ class Registration:
 
     def is_stray(self, name: str, version: str) -> bool:
         """Whether nobody here has asked for it."""
-        return (name, version) not in self._wanted and not self._is_busy((name, version))
+        return (name, version) not in self._wanted and (name, version) not in self._busy
+
+    def is_settled(self, name: str) -> bool:
+        """Whether no version of a model is just coming or going, and no wish is just being told."""
+        return all(busy != name for busy, _ in self._busy)
 
     def default(self, name: str) -> str:
         """The version for callers who name none: as wished, else the highest; "" of an unknown model."""
@@ -67,8 +84,8 @@ class Registration:
         """
         signature = archive.signature
         key = signature.name, signature.version
-        self._check(signature)
-        async with self._turns[key]:
+        async with self._turn(*key):
+            self._check(signature)
             await asyncio.to_thread(_write_private, self._file_of(signature), archive.content)
             self._wanted[key] = signature
             try:
@@ -76,32 +93,60 @@ class Registration:
             except BaseException:
                 await self._forget(signature)  # one whose worker does not start stays registered
                 raise
-        self.changes += 1
+            finally:
+                self.changes += 1
 
     async def remove(self, signature: Signature) -> None:
         """Take a version out of TorchServe; what goes wrong is logged."""
-        async with self._turns[signature.name, signature.version]:
+        async with self._turn(signature.name, signature.version):
             await self._forget(signature)
-        self._turns.pop((signature.name, signature.version), None)
-        self.changes += 1
+            self.changes += 1
 
     async def register_again(self, signature: Signature) -> None:
         """One that got lost, if it is still wanted. Raises ArchiveInvalid, EngineUnavailable."""
         key = signature.name, signature.version
-        async with self._turns[key]:
+        async with self._turn(*key):
             if key in self._wanted:
-                await self._management.unregister(*key)  # or what is left of it
                 await self._register(signature)
 
+    async def start_again(self, signature: Signature) -> None:
+        """Give one new workers, as its own do not come back. Raises ArchiveInvalid, EngineUnavailable."""
+        key = signature.name, signature.version
+        async with self._turn(*key):
+            if key in self._wanted:  # it may be the default one, which cannot be unregistered
+                await self._management.scale(*key, 0)
+                await self._management.scale(*key, self.workers)
+
+    async def unregister(self, name: str, version: str) -> bool:
+        """Take a version away; whether it was there. TorchServe keeps the default one while there are others.
+
+        Raises ArchiveInvalid, EngineUnavailable.
+        """
+        model = await self._management.describe(name)
+        if model is None or version not in model.versions:
+            return False
+        others = sorted(model.versions.keys() - {version})
+        if others and model.default == version:
+            wished = self.default(name)
+            await self._management.set_default(name, wished if wished in others else others[-1])
+        await self._management.unregister(name, version)
+        return True
+
     async def set_default(self, name: str, version: str) -> None:
-        """From now on. Raises ArchiveInvalid, EngineUnavailable."""
-        self._defaults[name] = version
-        await self.follow_default(name)
+        """From now on; what goes wrong is logged, and the watch sees to it."""
+        async with self._turn(name, ""):
+            self._defaults[name] = version
+            await self.follow_default(name)
+            self.changes += 1
 
     async def follow_default(self, name: str) -> None:
-        """Tell TorchServe the default version. Raises ArchiveInvalid, EngineUnavailable."""
-        if version := self.default(name):
-            await self._management.set_default(name, version)
+        """Tell TorchServe the default version; what goes wrong is logged, and the watch sees to it."""
+        version = self.default(name)
+        try:
+            if version:
+                await self._management.set_default(name, version)
+        except SeqserveError as error:
+            log.warning("default not set", model=name, version=version, reason=str(error))
 
     async def has_gpu(self, signature: Signature) -> bool:
         """Whether a worker of it was given a GPU. Raises EngineUnavailable."""
@@ -110,16 +155,18 @@ class Registration:
         return found is not None and found.has_gpu
 
     async def _register(self, signature: Signature) -> None:
+        await self.unregister(signature.name, signature.version)  # what an earlier time may have left of it
         file = self._file_of(signature).name
-        await self._management.register(file, workers=self.workers, response_seconds=self._response_seconds)
-        await self.follow_default(signature.name)
+        seconds = self._response_seconds_of(signature.name)
+        await self._management.register(file, workers=self.workers, response_seconds=seconds)
+        if self.default(signature.name) == signature.version:  # another one may not be there yet
+            await self.follow_default(signature.name)
 
     async def _forget(self, signature: Signature) -> None:
         name, version = signature.name, signature.version
         self._wanted.pop((name, version), None)
         try:
-            await self.follow_default(name)
-            await self._management.unregister(name, version)
+            await self.unregister(name, version)
         except SeqserveError as error:
             log.warning("model not unregistered", model=name, version=version, reason=str(error))
         self._file_of(signature).unlink(missing_ok=True)
@@ -135,8 +182,18 @@ class Registration:
                 hint="start the gateway again: limits are sized by the models that are there then",
             )
 
-    def _is_busy(self, key: Key) -> bool:
-        return key in self._turns and self._turns[key].locked()
+    @asynccontextmanager
+    async def _turn(self, name: str, version: str) -> AsyncIterator[None]:
+        """One at a time for each version, and for a model's default, which is version "" here."""
+        key = name, version
+        self._busy[key] += 1  # who waits for a turn counts as well
+        try:
+            async with self._turns[key]:
+                yield
+        finally:
+            self._busy[key] -= 1
+            if not self._busy[key]:
+                del self._busy[key], self._turns[key]
 
     def _file_of(self, signature: Signature) -> Path:
         return self._endpoint.model_store / f"{signature.name}-{signature.version}.mar"

@@ -17,7 +17,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 
 import structlog
@@ -76,18 +76,20 @@ def find_programs() -> Programs:
 def choose_ports(wanted: TorchServePorts) -> TorchServePorts:
     """The ports with a free one for each 0. Raises AddressInUse that names the taken one."""
     with contextlib.ExitStack() as sockets:  # all are held until the last is chosen
-        return TorchServePorts(*(_try_port(port, sockets) for port in astuple(wanted)))
+        return TorchServePorts(
+            **{name: _try_port(name, port, sockets) for name, port in asdict(wanted).items()}
+        )
 
 
-def _try_port(port: int, sockets: contextlib.ExitStack) -> int:
+def _try_port(name: str, port: int, sockets: contextlib.ExitStack) -> int:
     listener = sockets.enter_context(socket.socket())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
     try:
         listener.bind((LOOPBACK, port))
     except OSError as error:
         raise AddressInUse(
-            f"TorchServe cannot listen on {LOOPBACK}:{port}: {error.strerror}",
-            hint="name another torchserve port, or 0 for a free one",
+            f"torchserve_{name}_port: TorchServe cannot listen on {LOOPBACK}:{port}: {error.strerror}",
+            hint=f"--torchserve-{name.replace('_', '-')}-port names another one, or 0 for a free one",
         ) from error
     return int(listener.getsockname()[1])
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import structlog
 
-from seqserve.engines.torchserve.server import TorchServeServer
+from seqserve.engines.torchserve.rounds import Time
 from seqserve.errors import StartFault
 
 log = structlog.get_logger()
@@ -18,6 +18,18 @@ STEADY_SECONDS = 60.0
 """A server that ran for so long is started again without a delay; one that ends sooner has to wait."""
 
 
+class Server(Protocol):
+    """What can be kept running: a TorchServeServer."""
+
+    async def ended(self) -> int | None:
+        """Wait until it ends: its exit status, None where that is not known."""
+        ...
+
+    async def restart(self) -> object:
+        """Start it again after it ended. Raises StartFault; it may be called again then."""
+        ...
+
+
 class Supervisor:
     """Watches one server.
 
@@ -25,28 +37,34 @@ class Supervisor:
     """
 
     def __init__(
-        self, server: TorchServeServer, *, on_down: Callable[[], None], on_up: Callable[[], None]
+        self,
+        server: Server,
+        *,
+        on_down: Callable[[], None],
+        on_up: Callable[[], None],
+        time: Time | None = None,
     ) -> None:
         self._server = server
+        self._time = time or Time()
         self._on_down = on_down
         self._on_up = on_up
 
     async def run(self) -> None:
         """Supervise until this task is cancelled."""
-        loop, delays = asyncio.get_running_loop(), _delays()
+        delays = _delays()
         while True:
-            started = loop.time()
+            started = self._time.now()
             status = await self._server.ended()
             self._on_down()
             log.error("torchserve ended; it is started again", status=status)
-            if loop.time() - started > STEADY_SECONDS:
+            if self._time.now() - started > STEADY_SECONDS:
                 delays = _delays()
             await self._start_again(delays)
             self._on_up()
 
     async def _start_again(self, delays: Iterator[float]) -> None:
         while True:
-            await asyncio.sleep(next(delays))
+            await self._time.sleep(next(delays))
             try:
                 await self._server.restart()
             except StartFault as error:

@@ -13,6 +13,9 @@ from seqserve.errors import EngineUnavailable
 TokenKind = Literal["inference", "management"]
 KINDS: tuple[TokenKind, ...] = ("inference", "management")
 
+TOKEN_PAUSES_SECONDS = (0.0, 0.05, 0.2)
+"""A new token counts a moment before its file is written; the token is read again after each of these."""
+
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -94,9 +97,9 @@ class KeyFile:
         """How long a token is good for; negative once it has expired. Raises EngineUnavailable."""
         try:
             expires = datetime.fromisoformat(str(self._of(kind)["expiration time"]))
-        except (KeyError, ValueError) as error:
+            return (expires - self._now()).total_seconds()
+        except (KeyError, TypeError, ValueError) as error:  # TypeError of a time without its zone
             raise EngineUnavailable("TorchServe's tokens cannot be read") from error
-        return (expires - self._now()).total_seconds()
 
     def forget(self) -> None:
         """See Tokens."""
@@ -105,8 +108,8 @@ class KeyFile:
     def _of(self, kind: str) -> dict[str, Any]:
         if self._is_stale:
             self._read()
-        found: dict[str, Any] = self._keys.get(kind, {})
-        if "key" not in found:
+        found = self._keys.get(kind)
+        if not isinstance(found, dict) or "key" not in found:
             raise EngineUnavailable("TorchServe's tokens cannot be read")
         return found
 

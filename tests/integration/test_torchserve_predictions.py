@@ -1,0 +1,182 @@
+"""The channel to a played TorchServe: tokens, several targets after each other, and calls that get lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqserve.engines.torchserve.predictions import Predictions
+from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.torchserve.tokens import KeyFile, NoTokens, TokenFile
+from seqserve.engines.torchserve.wire import request_of
+from seqserve.errors import EngineUnavailable
+from support.torchserve import AT_ONCE, BATCH, ROWS, TINY, FakeInference, Keys, archive, serving
+from support.torchserve_world import World, running_world
+
+REQUEST = request_of(TINY, BATCH)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with running_world(tmp_path) as running:
+        yield running
+
+
+# ---- tokens ----
+
+
+async def test_a_renewed_token_is_read_from_the_file(world: World, tmp_path: Path) -> None:
+    model = await world.engine.load(archive(tmp_path))
+    world.keys.renew("inference")
+    world.keys.write()
+
+    assert np.array_equal(await model.infer(BATCH), ROWS)
+    assert not world.presence.away
+
+
+async def test_a_token_that_counts_before_its_file_is_written_is_waited_for(tmp_path: Path) -> None:
+    keys, pauses = Keys(tmp_path / "key_file.json"), list[float]()
+
+    async def write_at_last(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            keys.write()
+
+    async with serving(FakeInference(token=lambda: keys.of("inference"))) as port:
+        predictions = Predictions(KeyFile(keys.path), time=Time(sleep=write_at_last))
+        predictions.connect(f"127.0.0.1:{port}")
+        await predictions.predict(REQUEST)
+        assert pauses == []
+        keys.renew("inference")
+        await predictions.predict(REQUEST)
+        await predictions.aclose()
+
+    assert len(pauses) == 3
+    assert 0 < sum(pauses) < 1
+
+
+async def test_tokens_that_stay_wrong_are_an_outage(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "key_file.json")
+    inference = FakeInference(token=lambda: "another")
+    async with serving(inference) as port:
+        predictions = Predictions(KeyFile(keys.path), time=AT_ONCE)
+        predictions.connect(f"127.0.0.1:{port}")
+        with pytest.raises(EngineUnavailable, match="PERMISSION_DENIED: Token Authorization failed"):
+            await predictions.predict(REQUEST)
+        with pytest.raises(EngineUnavailable, match="Token Authorization failed"):
+            await predictions.ping(5.0)
+        await predictions.aclose()
+
+    assert inference.requests == []
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_a_token_that_an_operator_renews_is_no_outage(tmp_path: Path, *, is_bare: bool) -> None:
+    keys = Keys(tmp_path / "key_file.json")
+    file = tmp_path / "token" if is_bare else keys.path
+
+    def write() -> None:
+        keys.write()
+        if is_bare:
+            file.write_text(f"{keys.of('inference')}\n")
+
+    write()
+    inference = FakeInference(token=lambda: keys.of("inference"))
+    async with serving(inference) as port:
+        predictions = Predictions(TokenFile(file), time=AT_ONCE)
+        predictions.connect(f"127.0.0.1:{port}")
+        await predictions.ping(5.0)
+        for call in (predictions.ping(5.0), predictions.predict(REQUEST)):
+            keys.renew("inference")
+            write()
+            await call
+        await predictions.aclose()
+
+    assert (inference.pings, inference.answered) == (2, 1)
+
+
+async def test_a_server_without_authorization_is_sent_no_token() -> None:
+    async with serving(FakeInference()) as port:
+        predictions = Predictions(NoTokens())
+        predictions.connect(f"127.0.0.1:{port}")
+        await predictions.ping(5.0)
+        await predictions.predict(REQUEST)
+        await predictions.aclose()
+
+
+# ---- channels ----
+
+
+async def test_nothing_is_asked_before_there_is_an_address() -> None:
+    predictions = Predictions(NoTokens())
+
+    with pytest.raises(EngineUnavailable, match="does not resolve"):
+        await predictions.predict(REQUEST)
+    with pytest.raises(EngineUnavailable, match="does not resolve"):
+        await predictions.ping(5.0)
+    await predictions.aclose()
+
+
+async def test_a_server_that_is_gone_does_not_answer() -> None:
+    predictions = Predictions(NoTokens())
+    predictions.connect("127.0.0.1:1")
+
+    with pytest.raises(EngineUnavailable, match="does not answer"):
+        await predictions.ping(5.0)
+    with pytest.raises(EngineUnavailable, match="UNAVAILABLE"):
+        await predictions.predict(REQUEST)
+    await predictions.aclose()
+
+
+async def test_a_call_in_flight_ends_on_the_channel_that_it_began_on() -> None:
+    first, second = FakeInference(), FakeInference()
+    first.gate.clear()
+    predictions = Predictions(NoTokens())
+    async with serving(first) as one, serving(second) as two:
+        predictions.connect(f"127.0.0.1:{one}")
+        call = asyncio.create_task(predictions.predict(REQUEST))
+        await first.arrivals.acquire()
+
+        predictions.connect(f"127.0.0.1:{two}")
+        await predictions.predict(REQUEST)
+        assert (first.answered, second.answered) == (0, 1)
+        first.gate.set()
+
+        assert (await call)[1:] == ROWS.tobytes()
+        assert (first.answered, second.answered) == (1, 1)
+        await predictions.aclose()
+
+
+async def test_closing_ends_calls_on_every_channel() -> None:
+    first, second = FakeInference(), FakeInference()
+    predictions = Predictions(NoTokens())
+    async with serving(first) as one, serving(second) as two:
+        calls = []
+        for inference, port in ((first, one), (second, two)):
+            inference.gate.clear()
+            predictions.connect(f"127.0.0.1:{port}")
+            calls.append(asyncio.create_task(predictions.predict(REQUEST)))
+            await inference.arrivals.acquire()
+
+        await predictions.aclose()
+
+        for call in calls:
+            with pytest.raises(EngineUnavailable, match="closed"):
+                await call
+        await first.cancelled.acquire()
+        await second.cancelled.acquire()
+
+
+async def test_a_batch_that_torchserve_has_lost_is_given_up() -> None:
+    inference = FakeInference()
+    inference.gate.clear()
+    predictions = Predictions(NoTokens(), call_seconds=0.05)
+    async with serving(inference) as port:
+        predictions.connect(f"127.0.0.1:{port}")
+        with pytest.raises(EngineUnavailable, match="DEADLINE_EXCEEDED"):
+            await predictions.predict(REQUEST)
+        await predictions.aclose()
