@@ -15,6 +15,7 @@ from seqserve.engines.torchserve.wire import (
     rows_of,
 )
 from seqserve.errors import EngineContractError, EngineUnavailable, Overloaded
+from seqserve.pb import torchserve_pb2
 from seqserve.signature import Signature
 from support.contract import signature_document
 
@@ -122,7 +123,25 @@ def test_the_needed_bytes_hold_every_request_and_reply(count: int) -> None:
     batch = np.zeros((count, *TINY.input.example_shape), np.float32)
     reply = 1 + 4 * count * int(np.prod(TINY.output.example_shape))
 
-    assert max(request_of(TINY, batch).ByteSize(), reply) <= message_bytes(TINY)
+    assert max(len(request_of(TINY, batch)), reply) <= message_bytes(TINY)
+
+
+@pytest.mark.parametrize("examples", [1, 3, 10, 11, 21, 22, 256, 10_000])
+def test_a_request_is_what_protobuf_would_make_of_it(examples: int) -> None:
+    batch = np.linspace(0, 1, examples * 6, dtype=np.float32).reshape(examples, 2, 3)
+    transposed = np.asfortranarray(batch)
+
+    for same in (batch, transposed):
+        request = torchserve_pb2.PredictionsRequest.FromString(request_of(TINY, same))
+        assert request == torchserve_pb2.PredictionsRequest(
+            model_name=TINY.name,
+            model_version=TINY.version,
+            input={
+                "data": batch.tobytes(),
+                "shape": np.array(batch.shape, "<i8").tobytes(),
+                "datatype": b"FP32",
+            },
+        )
 
 
 def test_the_largest_model_sets_the_limit_and_none_sets_none() -> None:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
-from google.protobuf import empty_pb2
 
 from seqserve.engines.torchserve.rounds import Time
 from seqserve.engines.torchserve.tokens import TOKEN_PAUSES_SECONDS, Metadata, Tokens, authorization
 from seqserve.engines.torchserve.wire import fault_of
 from seqserve.errors import EngineUnavailable
-from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
+from seqserve.pb import torchserve_pb2
 
 T = TypeVar("T")
 
+SERVICE = torchserve_pb2.DESCRIPTOR.services_by_name["InferenceAPIsService"].full_name
+PING, PREDICTIONS = f"/{SERVICE}/Ping", f"/{SERVICE}/Predictions"
 CALL_SECONDS = 300.0
 ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 CHANNEL_OPTIONS = [
@@ -70,13 +71,11 @@ class Predictions:
         self._call_seconds = call_seconds
         self._time = time or Time()
         self._channel: grpc.aio.Channel | None = None
-        self._stub: torchserve_pb2_grpc.InferenceAPIsServiceStub | None = None
         self._closing: dict[asyncio.Task[None], grpc.aio.Channel] = {}
 
     def connect(self, target: str) -> None:
         """Use this target from now on, in gRPC's syntax; what is in flight ends on the old channel."""
         before, self._channel = self._channel, _open(target, self._tls)
-        self._stub = torchserve_pb2_grpc.InferenceAPIsServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         if before is not None:
             closing = asyncio.get_running_loop().create_task(self._close_later(before))
             self._closing[closing] = before
@@ -86,23 +85,27 @@ class Predictions:
         """Return when a server takes calls, with this token. Raises EngineUnavailable where none does."""
 
         async def ping(metadata: Metadata) -> None:
-            await self._connected().Ping(empty_pb2.Empty(), metadata=metadata, timeout=timeout_seconds)
+            call = self._connected().unary_unary(PING, request_serializer=bytes, response_deserializer=bytes)
+            await call(b"", metadata=metadata, timeout=timeout_seconds)  # an Empty has no bytes
 
         try:
             await self._authorized(ping)
         except grpc.aio.AioRpcError as error:
             raise EngineUnavailable(f"TorchServe does not answer: {error.details()}") from error
 
-    async def predict(self, request: torchserve_pb2.PredictionsRequest) -> bytes:
-        """The handler's bytes.
+    async def predict(self, request: bytes) -> bytes:
+        """The handler's bytes. request: a PredictionsRequest, serialized.
 
         Raises EngineUnavailable, Overloaded, EngineContractError. A cancel goes through.
         """
 
         async def predict(metadata: Metadata) -> bytes:
-            reply = await self._connected().Predictions(
-                request, metadata=metadata, timeout=self._call_seconds
+            call = self._connected().unary_unary(
+                PREDICTIONS,
+                request_serializer=bytes,
+                response_deserializer=torchserve_pb2.PredictionResponse.FromString,
             )
+            reply = await call(request, metadata=metadata, timeout=self._call_seconds)
             return bytes(reply.prediction)
 
         try:
@@ -124,7 +127,7 @@ class Predictions:
         for channel in [*closing.values(), self._channel]:
             if channel is not None:
                 await channel.close(None)
-        self._channel = self._stub = None
+        self._channel = None
 
     async def _close_later(self, channel: grpc.aio.Channel) -> None:
         await self._time.sleep(self._call_seconds)  # no call in flight lasts longer
@@ -142,10 +145,10 @@ class Predictions:
             self._tokens.forget()
         return await call(authorization(self._tokens.inference()))
 
-    def _connected(self) -> torchserve_pb2_grpc.InferenceAPIsServiceStub:
-        if self._stub is None:
+    def _connected(self) -> grpc.aio.Channel:
+        if self._channel is None:
             raise EngineUnavailable("TorchServe's address does not resolve")
-        return self._stub
+        return self._channel
 
 
 def _open(target: str, tls: Tls | None) -> grpc.aio.Channel:

@@ -24,6 +24,8 @@ from seqserve.errors import EngineContractError, EngineUnavailable, Overloaded, 
 from seqserve.pb import torchserve_pb2
 from seqserve.signature import Signature
 
+INPUT_TAG, DATA_KEY = b"\x1a", b"\n\x04data\x12"
+"""Of PredictionsRequest: field 3, an entry of `input`; in it field 1, the key, and the tag of field 2."""
 ROW_SLACK_BYTES = 4096  # names, version, shape and protobuf's own bytes around the numbers
 
 # What TorchServe says of a fault in the handler's code; it comes as UNAVAILABLE, and no retry helps.
@@ -45,17 +47,30 @@ def message_bytes(signature: Signature) -> int:
     return signature.max_batch_size * numbers * 4 + ROW_SLACK_BYTES
 
 
-def request_of(signature: Signature, batch: FloatArray) -> torchserve_pb2.PredictionsRequest:
-    """Ask one version for a batch [n, *example]."""
-    return torchserve_pb2.PredictionsRequest(
+def request_of(signature: Signature, batch: FloatArray) -> bytes:
+    """Ask one version for a batch [n, *example]: a PredictionsRequest, serialized.
+
+    Protobuf would copy the numbers several times; here they are copied once. The fields of a message may
+    follow each other in any order: protobuf.dev/programming-guides/encoding.
+    """
+    head = torchserve_pb2.PredictionsRequest(
         model_name=signature.name,
         model_version=signature.version,
-        input={
-            "data": np.ascontiguousarray(batch, dtype="<f4").tobytes(),
-            "shape": np.asarray(batch.shape, dtype="<i8").tobytes(),
-            "datatype": b"FP32",
-        },
-    )
+        input={"shape": np.asarray(batch.shape, dtype="<i8").tobytes(), "datatype": b"FP32"},
+    ).SerializeToString()
+    numbers = np.ascontiguousarray(batch, dtype="<f4").reshape(-1).view(np.uint8)
+    entry = DATA_KEY + _varint(len(numbers))
+    return b"".join((head, INPUT_TAG, _varint(len(entry) + len(numbers)), entry, numbers.data))
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; all but the last have the eighth set."""
+    encoded = bytearray()
+    while number > 0x7F:  # noqa: PLR2004 - seven bits
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def rows_of(prediction: bytes, shape: tuple[int, ...]) -> FloatArray:
