@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
@@ -220,15 +219,3 @@ def test_an_archive_with_one_byte_flipped_is_refused_and_the_good_one_serves(
     assert states == {"1": "ready", "2": "failed"}
     assert refused["archive"] == "line-2.mar"
     assert "SHA-256 is" in refused["reason"]
-
-
-def test_when_its_torchserve_dies_the_gateway_is_alive_and_not_ready(tmp_path: Path, store: Path) -> None:
-    with serving(tmp_path, store, "--engine=torchserve") as gateway:
-        os.kill(gateway.events()["torchserve started"]["pid"], signal.SIGKILL)
-        gateway.wait_for("torchserve ended")
-
-        assert httpx.get(f"{gateway.http}/readyz").status_code == 503
-        assert httpx.get(f"{gateway.http}/healthz").status_code == 200
-        with Client(gateway.grpc) as client, pytest.raises(PredictionError) as refusal:
-            client.predict(np.zeros((28, 28), np.float32), model="digit_mlp")
-        assert refusal.value.code == "UNAVAILABLE"

@@ -73,9 +73,12 @@ async def test_an_empty_store_is_live_and_not_ready(engine: FakeEngine) -> None:
     async with (
         running_gateway([], engine) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as client,
     ):
         assert await health(channel, "liveness") == SERVING
         assert await health(channel, "") == NOT_SERVING
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 503
 
 
 async def test_a_broken_archive_makes_its_model_not_ready_and_leaves_the_others(
