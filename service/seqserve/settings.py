@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     model_store: Path = Field(Path("model-store"), description="Folder with <name>-<version>.mar archives.")
     engine: Literal["embedded", "torchserve"] = Field("embedded", description="What runs the models.")
     with_torchserve: bool = Field(default=False, description="Run a TorchServe beside it, for HTTP users.")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N (embedded engine).")
+    device: str = Field(
+        "auto", description="auto, cpu, cuda or cuda:N; TorchServe takes all GPUs, or with cpu none."
+    )
     allow_tf32: bool = Field(
         default=False, description="On a GPU, round to TF32 for speed; answers then differ from the CPU's."
     )
@@ -133,7 +135,10 @@ class Settings(BaseSettings):
         None, description="Where the managed TorchServe keeps logs and keys; default: a temporary one."
     )
     torchserve_workers: int = Field(
-        1, ge=1, le=1024, description="Workers that TorchServe has for a model; a batch is split over them."
+        1,
+        ge=1,
+        le=1024,
+        description="Workers that TorchServe has for a model version; a batch is split over them.",
     )
     torchserve_token_minutes: float = Field(
         60.0, ge=0.05, le=525600, description="How long the managed TorchServe's tokens live; renewed before."

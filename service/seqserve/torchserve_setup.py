@@ -8,21 +8,27 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import structlog
+
 from seqserve.archive import claimed_signatures
 from seqserve.cores import available_cores
 from seqserve.engines.base import EngineObserver, Presence
 from seqserve.engines.torchserve.addresses import parse_addresses
+from seqserve.engines.torchserve.channels import Tls
 from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
 from seqserve.engines.torchserve.engine import ManagedOptions, TorchServeEngine
 from seqserve.engines.torchserve.external import ExternalEngine
-from seqserve.engines.torchserve.predictions import Predictions, Tls
+from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.server import TorchServeServer
 from seqserve.engines.torchserve.supervisor import Supervisor
 from seqserve.engines.torchserve.tokens import NoTokens, TokenFile
 from seqserve.engines.torchserve.wire import needed_message_bytes
 from seqserve.errors import SettingsInvalid
+from seqserve.golden import Golden
 from seqserve.message_size import FLOOR_BYTES
 from seqserve.settings import Settings
+
+log = structlog.get_logger()
 
 MINUTE_SECONDS = 60.0
 FEWEST_AT_ONCE = 2  # so that a version that does not come up keeps nobody waiting
@@ -39,6 +45,7 @@ async def managed_engine(
     archives: what will be loaded; message limits fit them.
     Raises DependencyMissing, SettingsInvalid, AddressInUse or StartFault.
     """
+    _check_apart(settings)
     async with AsyncExitStack() as stack:
         server = TorchServeServer(await asyncio.to_thread(server_settings, settings, archives))
         stack.push_async_callback(server.stop)
@@ -49,6 +56,16 @@ async def managed_engine(
         supervisor = Supervisor(server, on_down=engine.watch.note_down, on_up=engine.watch.note_up)
         await stack.enter_async_context(_running(supervisor.run(), engine.watch.run(), engine.renewal.run()))
         yield engine
+
+
+def _check_apart(settings: Settings) -> None:
+    """TorchServe's folder is emptied when it ends: the store must not lie in it. Raises SettingsInvalid."""
+    folder, store = settings.torchserve_folder, settings.model_store.resolve()
+    if folder is not None and store.is_relative_to(folder.resolve()):
+        raise SettingsInvalid(
+            f"torchserve_folder: {folder} holds the model store {settings.model_store}",
+            hint="name a folder of its own",
+        )
 
 
 def server_settings(settings: Settings, archives: Sequence[Path]) -> TorchServeSettings:
@@ -66,6 +83,7 @@ def server_settings(settings: Settings, archives: Sequence[Path]) -> TorchServeS
         max_message_bytes=max(settings.max_message_bytes or FLOOR_BYTES, largest),
         intra_op_threads=settings.intra_op_threads,
         token_minutes=settings.torchserve_token_minutes,
+        is_cpu_only=settings.device == "cpu",
     )
 
 
@@ -78,7 +96,15 @@ async def external_engine(settings: Settings, presence: Presence) -> AsyncIterat
     tls = Tls(_root_certificates(settings), addresses[0].host) if settings.torchserve_tls else None
     device = settings.device if settings.device.startswith("cuda") else "cpu"
     engine = ExternalEngine(
-        Predictions(tokens, tls), addresses, presence, workers=settings.torchserve_workers, device=device
+        Predictions(
+            tokens, tls, authority=settings.torchserve_address.strip() if len(addresses) == 1 else ""
+        ),
+        addresses,
+        presence,
+        workers=settings.torchserve_workers,
+        device=device,
+        check_seconds=settings.max_batch_seconds,
+        golden_of=Golden.of,
     )
     try:
         async with _running(engine.run()):
@@ -119,9 +145,18 @@ def _root_certificates(settings: Settings) -> bytes | None:
 async def _running(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Do the work beside the block."""
     tasks = [asyncio.create_task(each) for each in work]
+    for task in tasks:
+        task.add_done_callback(_tell_fault)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tell_fault(task: asyncio.Task[None]) -> None:
+    """None of them ends by itself; one that does has a bug, and nobody waits for it to hear of that."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.critical("torchserve is not looked after any more: restart the gateway", exc_info=error)

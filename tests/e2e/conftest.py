@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from seqserve_models.build import build
 from seqserve_models.plan import BuildSettings
 from support.digits import Digits, write_digits
+from support.faults import VERSIONS, Faults, sharing
+from support.faulty import Faulty, asked
 from support.forked import forked_interpreters
 from support.served import Served, run, serving
 
@@ -56,3 +58,18 @@ def open_gateway(tmp_path_factory: pytest.TempPathFactory, store: Path, two_line
 def digits(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Digits:
     """Held-out digits, for clients that others wrote."""
     return write_digits(tmp_path_factory.mktemp("digits"), store / "digit_mlp-1.mar")
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
+    """A gateway over a real TorchServe, for tests that hurt it and wait until it has recovered."""
+    with sharing(tmp_path_factory.mktemp("faults")) as shared:
+        yield shared
+
+
+@pytest.fixture
+async def faulty(faults: Faults) -> AsyncIterator[Faulty]:
+    """The same, whole, as it is seen from the event loop of a test."""
+    async with asked(faults.served, faults.tokens) as seen:
+        await seen.until_ready(*VERSIONS)
+        yield seen

@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from seqserve.archive import Archive, read_archive
-from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
 from seqserve.engine_setup import Unheard
+from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
 from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
 from seqserve.engines.torchserve.engine import TorchServeEngine
 from seqserve.engines.torchserve.model import TorchServeModel

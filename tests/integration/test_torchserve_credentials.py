@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from seqserve.settings import Settings
 from seqserve.torchserve_setup import external_engine
 from support.certificates import Authority
 from support.gateway import settings_for_tests
+from support.running import until
 from support.torchserve import BATCH, ROWS, FakeInference, Keys, archive, serving
 from support.torchserve_world import FakePresence
 
@@ -71,6 +74,31 @@ async def test_without_its_token_file_it_is_away_with_words(tmp_path: Path) -> N
     async with serving(FakeInference(token=lambda: keys.of("inference"))) as port:
         with pytest.raises(EngineUnavailable, match="token file cannot be read"):
             await answer_of(settings(port, torchserve_token_file=tmp_path / "nowhere"), tmp_path)
+
+
+async def test_a_server_is_called_by_its_name_though_the_name_is_resolved_here(tmp_path: Path) -> None:
+    connections: set[asyncio.StreamWriter] = set()
+    called_by_name = asyncio.Event()
+    port = 0
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(writer)
+        writer.write(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # HTTP/2: empty SETTINGS, so that calls begin
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(f"localhost:{port}".encode())
+            called_by_name.set()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        connections.discard(writer)
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        named = settings(port).model_copy(update={"torchserve_address": f"localhost:{port}"})
+        with pytest.raises(EngineUnavailable):
+            await answer_of(named, tmp_path)
+        await until(lambda: not connections)
+    assert called_by_name.is_set()
 
 
 async def test_tls_with_a_private_ca(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 
 from seqserve.engines.torchserve.watch import HEAL_SECONDS
+from seqserve.errors import EngineUnavailable
 from support.batching import settle
+from support.torchserve import BATCH, ROWS
 from support.torchserve_world import Watched, watched_world
 
 ONE, TWO = ("tiny", "1"), ("tiny", "2")
@@ -112,6 +115,20 @@ async def test_a_version_that_is_missing_is_registered_again_and_served_again(wa
     assert watched.world.management.models["tiny"]["1"].workers == 2
     assert watched.away == set()
     assert watched.world.presence.brought_back == [ONE]
+
+
+async def test_batches_that_went_with_a_version_are_given_up(watched: Watched) -> None:
+    watched.world.inference.gate.clear()
+    calls = [asyncio.create_task(watched.models[version].infer(BATCH[:1])) for version in ("1", "2")]
+    for _ in calls:
+        await watched.world.inference.arrivals.acquire()
+    del watched.world.management.models["tiny"]["1"]
+    await watched.look()
+
+    with pytest.raises(EngineUnavailable, match="given up"):
+        await calls[0]
+    watched.world.inference.gate.set()
+    assert np.array_equal(await calls[1], ROWS[:1])
 
 
 async def test_the_default_version_that_is_missing_becomes_the_default_again(watched: Watched) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from seqserve.errors import ArchiveInvalid, EngineUnavailable
 from support.batching import settle
@@ -91,7 +93,7 @@ async def test_tokens_are_renewed_when_a_fifth_of_their_life_is_left(
     assert watched.away == set()
 
 
-async def test_renewal_looks_each_minute_and_often_while_the_server_is_away(watched: Watched) -> None:
+async def test_renewal_looks_each_minute_and_waits_longer_after_each_failure(watched: Watched) -> None:
     keys, slept = watched.world.keys, watched.time.slept
     running = asyncio.create_task(watched.world.engine.renewal.run())
     await settle()
@@ -99,15 +101,16 @@ async def test_renewal_looks_each_minute_and_often_while_the_server_is_away(watc
     watched.world.endpoint.tokens.forget()
     watched.world.management.is_away = True
     await watched.pass_by(60.0)
-    await watched.pass_by(0.2)
+    for seconds in (5.0, 10.0, 20.0, 40.0, 60.0):
+        await watched.pass_by(seconds)
     assert keys.numbers == {"inference": 1, "management": 1}
     watched.world.management.is_away = False
-    await watched.pass_by(0.2)
+    await watched.pass_by(60.0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
     assert keys.numbers == {"inference": 2, "management": 2}
-    assert slept == [60.0, 0.2, 0.2, 60.0]
+    assert slept == [60.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
     assert running.cancelled()
 
 
@@ -116,3 +119,51 @@ async def test_a_short_life_is_looked_at_in_time(watched: Watched) -> None:
     watched.world.endpoint.tokens.forget()
 
     assert 5.0 < await watched.world.engine.renewal.look() <= 10.0
+
+
+@asynccontextmanager
+async def renewing(watched: Watched) -> AsyncIterator[list[str]]:
+    """Renewal runs by itself, and finds tokens that are due; what it says meanwhile."""
+    watched.world.keys.let_expire(100.0)
+    watched.world.endpoint.tokens.forget()
+    said: list[str] = []
+    with capture_logs() as logs:
+        running = asyncio.create_task(watched.world.engine.renewal.run())
+        await settle(200)
+        yield said
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    said += [entry["event"] for entry in logs if entry["event"].startswith("torchserve token")]
+
+
+async def test_a_renewal_that_comes_to_nothing_is_said_once_and_not_tried_often(watched: Watched) -> None:
+    keys = watched.world.keys
+    watched.world.management.writes_keys = False  # the new token counts, and nobody learns of it
+    async with renewing(watched) as said:
+        await watched.pass_by(5.0)
+        assert keys.numbers["inference"] == 3, "each of them made the users' worthless"
+        keys.write()  # the file can be written again: what it tells is taken
+        watched.world.management.writes_keys = True
+        await watched.pass_by(10.0)
+
+    assert keys.numbers["inference"] == 3
+    assert keys.numbers["management"] == 2
+    assert said == [
+        "torchserve token not renewed",
+        "torchserve token renewed",
+        "torchserve tokens are renewed again",
+    ]
+
+
+async def test_a_server_that_is_down_is_asked_for_no_token_and_soon_after_it_is_up(watched: Watched) -> None:
+    watched.world.management.is_away = True
+    watched.world.engine.watch.note_down()
+    async with renewing(watched) as said:
+        for _ in range(10):
+            await watched.pass_by(5.0)
+        watched.world.management.is_away = False
+        watched.world.engine.watch.note_up()
+        await watched.pass_by(5.0)
+
+    assert watched.world.keys.numbers == {"inference": 2, "management": 2}
+    assert said == ["torchserve token renewed"] * 2

@@ -18,6 +18,7 @@ from support.torchserve import BATCH, OUTPUTS, ROWS, TINY, archive
 from support.torchserve_world import World, running_world
 
 DEAD = (grpc.StatusCode.RESOURCE_EXHAUSTED, "Worker died.\nInternalServerException")
+FULL = (grpc.StatusCode.INTERNAL, 'Model "tiny" has no worker to serve inference …')
 BROKEN = (grpc.StatusCode.UNAVAILABLE, "Prediction failed\nInternalServerException")
 MANY = np.random.default_rng(7).random((7, *TINY.input.example_shape), np.float32)
 
@@ -66,7 +67,7 @@ async def test_a_dead_worker_is_worth_a_retry_and_is_told(world: World, tmp_path
     model = await world.engine.load(archive(tmp_path))
     world.inference.fault = DEAD
 
-    with pytest.raises(EngineUnavailable, match="RESOURCE_EXHAUSTED: Worker died") as caught:
+    with pytest.raises(EngineUnavailable, match="could not run") as caught:
         await model.infer(BATCH)
 
     assert caught.value.retry_after_seconds > 0
@@ -77,7 +78,7 @@ async def test_a_dead_worker_is_worth_a_retry_and_is_told(world: World, tmp_path
 
 async def test_a_full_queue_and_a_broken_handler_are_no_outage(world: World, tmp_path: Path) -> None:
     model = await world.engine.load(archive(tmp_path))
-    world.inference.fault = (grpc.StatusCode.INTERNAL, 'Model "tiny" has no worker to serve inference …')
+    world.inference.fault = FULL
     with pytest.raises(Overloaded):
         await model.infer(BATCH)
     world.inference.fault = BROKEN
@@ -152,9 +153,20 @@ async def test_a_part_that_fails_fails_the_batch_once_all_parts_have_ended(
     assert not call.done(), "parts of it are still being computed"
     three.inference.gate.set()
 
-    with pytest.raises(EngineUnavailable, match="Worker died"):
+    with pytest.raises(EngineUnavailable):
         await call
     assert three.inference.answered == 2
+    assert three.presence.away == {("tiny", "1")}
+
+
+async def test_that_it_is_away_is_told_before_what_else_went_wrong(three: World, tmp_path: Path) -> None:
+    model = await three.engine.load(archive(tmp_path))
+    three.inference.fault, three.inference.is_faulty = FULL, is_the_first
+    three.inference.other_fault = DEAD
+
+    with pytest.raises(EngineUnavailable):
+        await model.infer(MANY)
+
     assert three.presence.away == {("tiny", "1")}
 
 

@@ -65,7 +65,7 @@ async def test_tokens_that_stay_wrong_are_an_outage(tmp_path: Path) -> None:
     async with serving(inference) as port:
         predictions = Predictions(KeyFile(keys.path), time=AT_ONCE)
         predictions.connect(f"127.0.0.1:{port}")
-        with pytest.raises(EngineUnavailable, match="PERMISSION_DENIED: Token Authorization failed"):
+        with pytest.raises(EngineUnavailable, match="could not run"):
             await predictions.predict(REQUEST)
         with pytest.raises(EngineUnavailable, match="Token Authorization failed"):
             await predictions.ping(5.0)
@@ -127,7 +127,7 @@ async def test_a_server_that_is_gone_does_not_answer() -> None:
 
     with pytest.raises(EngineUnavailable, match="does not answer"):
         await predictions.ping(5.0)
-    with pytest.raises(EngineUnavailable, match="UNAVAILABLE"):
+    with pytest.raises(EngineUnavailable, match="could not run"):
         await predictions.predict(REQUEST)
     await predictions.aclose()
 
@@ -177,6 +177,6 @@ async def test_a_batch_that_torchserve_has_lost_is_given_up() -> None:
     predictions = Predictions(NoTokens(), call_seconds=0.05)
     async with serving(inference) as port:
         predictions.connect(f"127.0.0.1:{port}")
-        with pytest.raises(EngineUnavailable, match="DEADLINE_EXCEEDED"):
+        with pytest.raises(EngineUnavailable, match="could not run"):
             await predictions.predict(REQUEST)
         await predictions.aclose()

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from seqserve.engine_setup import Unheard
+from seqserve.engines.base import EngineObserver
 from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
 from seqserve.engines.torchserve.server import TorchServeServer, choose_ports
 from seqserve.errors import AddressInUse, DependencyMissing, SettingsInvalid
+from seqserve.torchserve_setup import managed_engine
+from support.gateway import settings_for_tests
 
 ANY = TorchServePorts(0, 0, 0, 0, 0)
 
@@ -59,6 +63,40 @@ def open_folder(tmp_path: Path) -> Path:
 async def test_a_folder_that_others_can_read_is_refused(open_folder: Path) -> None:
     with pytest.raises(SettingsInvalid, match="open to others"):
         await TorchServeServer(TorchServeSettings(folder=open_folder, ports=ANY)).start()
+
+
+@pytest.fixture(params=["model-store", "tmp", "notes.txt", "config.properties"])
+def used_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    tmp_path.chmod(0o700)
+    (tmp_path / request.param).mkdir()
+    return tmp_path
+
+
+async def test_a_folder_with_things_of_somebody_else_is_refused_and_left_as_it_is(used_folder: Path) -> None:
+    before = sorted(used_folder.iterdir())  # noqa: ASYNC240 - nobody waits
+    with pytest.raises(SettingsInvalid, match=f"holds {before[0].name}"):
+        await TorchServeServer(TorchServeSettings(folder=used_folder, ports=ANY)).start()
+
+    assert sorted(used_folder.iterdir()) == before  # noqa: ASYNC240 - nobody waits
+
+
+@pytest.fixture
+def store_inside(tmp_path: Path) -> Path:
+    """A model store in a folder that was TorchServe's before the store came."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "lock").touch()
+    (tmp_path / "model-store").mkdir()
+    return tmp_path / "model-store"
+
+
+async def test_a_folder_that_holds_the_model_store_is_refused(store_inside: Path) -> None:
+    settings = settings_for_tests(
+        model_store=store_inside, with_torchserve=True, torchserve_folder=store_inside.parent
+    )
+
+    with pytest.raises(SettingsInvalid, match="holds the model store"):
+        async with managed_engine(settings, [], Unheard(), EngineObserver()):
+            pass
 
 
 async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

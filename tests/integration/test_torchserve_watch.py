@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
 
+from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.rounds import CALM_SECONDS, UNREST_SECONDS
-from seqserve.engines.torchserve.watch import HUNG_SECONDS, LOST_SECONDS
+from seqserve.engines.torchserve.watch import BUSY_SECONDS, HUNG_SECONDS, LOST_SECONDS
 from seqserve.errors import EngineUnavailable
 from support.batching import settle
 from support.torchserve import BATCH
@@ -20,6 +23,19 @@ from support.torchserve_world import Watched, watched_world
 ONE, TWO = ("tiny", "1"), ("tiny", "2")
 DEAD = (grpc.StatusCode.RESOURCE_EXHAUSTED, "Worker died.\nInternalServerException")
 REFUSED = httpx.Response(500, json={"code": 500, "message": "Failed to start workers"})
+
+
+@dataclass
+class Pings:
+    """Whether the server answers over gRPC: unless there is a fault."""
+
+    fault: EngineUnavailable | None = None
+    asked: int = 0
+
+    async def ping(self, _: float) -> None:
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
 
 
 @pytest.fixture
@@ -214,18 +230,58 @@ async def test_a_server_that_answers_again_in_time_is_left_alone(watched: Watche
     assert watched.drifts == []
 
 
-async def test_a_server_that_is_busy_with_a_registration_is_not_taken_for_hung(watched: Watched) -> None:
-    # While TorchServe starts a worker, it answers nobody whose connection shares a thread with that call.
+@pytest.fixture
+def pings(monkeypatch: pytest.MonkeyPatch) -> Pings:
+    """To be asked for before `watched`: its server answers gRPC as this says."""
+    made = Pings()
+    monkeypatch.setattr(Predictions, "ping", made.ping)
+    return made
+
+
+@asynccontextmanager
+async def busy(watched: Watched) -> AsyncIterator[asyncio.Event]:
+    """A registration is under way until the event is set, and HTTP is silent meanwhile."""
     watched.world.management.gates["POST"] = gate = asyncio.Event()
     loading = asyncio.create_task(watched.load("3"))
     await watched.world.management.arrived.acquire()
     watched.world.management.is_silent = True
+    yield gate
+    watched.world.management.is_silent = False
+    gate.set()
+    await loading
+
+
+async def test_a_server_that_is_busy_with_a_registration_and_answers_grpc_is_not_taken_for_hung(
+    pings: Pings, watched: Watched
+) -> None:
     async with watched.watching():
-        await watched.pass_by(CALM_SECONDS, times=20)
-        assert (watched.hung, watched.away) == (0, set())
-        watched.world.management.is_silent = False
-        gate.set()
-        await loading
+        async with busy(watched):
+            await watched.pass_by(CALM_SECONDS, times=int(0.9 * BUSY_SECONDS / CALM_SECONDS))
+            assert (watched.hung, watched.away) == (0, set())
         await watched.pass_by(CALM_SECONDS)
 
+    assert pings.asked > 1
     assert watched.drifts == []
+
+
+async def test_a_server_that_answers_no_grpc_either_hangs_although_it_is_busy(
+    pings: Pings, watched: Watched
+) -> None:
+    pings.fault = EngineUnavailable("silent")
+    async with watched.watching(), busy(watched):
+        await watched.pass_by(CALM_SECONDS)
+        await watched.pass_by(UNREST_SECONDS, times=int(HUNG_SECONDS / 2 / UNREST_SECONDS) + 1)
+        assert {ONE, TWO} <= watched.away
+        assert watched.hung == 0
+        await watched.pass_by(UNREST_SECONDS, times=int(HUNG_SECONDS / 2 / UNREST_SECONDS) + 1)
+        assert watched.hung == 1
+
+
+async def test_no_server_is_busy_for_ever(pings: Pings, watched: Watched) -> None:
+    async with watched.watching(), busy(watched):
+        await watched.pass_by(CALM_SECONDS, times=int(BUSY_SECONDS / CALM_SECONDS))
+        assert watched.hung == 0
+        await watched.pass_by(CALM_SECONDS, times=int(2 * HUNG_SECONDS / CALM_SECONDS))
+        assert watched.hung == 1
+
+    assert pings.asked > 1

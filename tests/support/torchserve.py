@@ -82,13 +82,14 @@ class Keys:
 class FakeInference(torchserve_pb2_grpc.InferenceAPIsServiceServicer):
     """Answers as `support.engines.expected_answers`, with `reply` where that is set, or fails with `fault`.
 
-    token: the one that is taken. is_faulty: which batches fail. gate: batches that is_slow wait for it.
+    token: the one that is taken. is_faulty: which batches fail; the others do with `other_fault`. gate: batches that is_slow wait for it.
     """
 
     token: Callable[[], str] = lambda: ""
     reply: bytes | None = None
     fault: Fault | None = None
     is_faulty: Callable[[FloatArray], bool] = lambda _: True
+    other_fault: Fault | None = None
     is_slow: Callable[[FloatArray], bool] = lambda _: True
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     arrivals: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -114,8 +115,9 @@ class FakeInference(torchserve_pb2_grpc.InferenceAPIsServiceServicer):
         batch = np.frombuffer(request.input["data"], "<f4").reshape(-1, *TINY.input.example_shape)
         if self.is_slow(batch):
             await self._pass_gate()
-        if self.fault is not None and self.is_faulty(batch):
-            await context.abort(*self.fault)
+        fault = self.fault if self.is_faulty(batch) else self.other_fault
+        if fault is not None:
+            await context.abort(*fault)
         self.answered += 1
         rows = b"\x00" + expected_answers(batch, OUTPUTS).tobytes()
         return torchserve_pb2.PredictionResponse(prediction=rows if self.reply is None else self.reply)

@@ -171,6 +171,23 @@ async def test_it_is_said_once(world: World, monkeypatch: pytest.MonkeyPatch) ->
     assert world.heard == [("tiny/2", "stalled", AWAY), ("tiny/2", "ready", "")]
 
 
+async def test_that_it_is_not_back_yet_is_said_once_in_each_absence(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr(absence_module, "log", log)
+    for _ in range(2):
+        await world.go_away(("tiny", "2"))
+        world.engine.wrong = WRONG
+        for _ in range(3):
+            assert not await world.absence.bring_back("tiny", "2")
+        world.engine.wrong = None
+        assert await world.absence.bring_back("tiny", "2")
+
+    said = [call.method_name for call in log.calls if call.args == ("not back yet",)]
+    assert said == ["info", "debug", "debug"] * 2
+
+
 # ---- the whole ----
 
 

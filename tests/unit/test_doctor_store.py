@@ -12,6 +12,7 @@ from seqserve.doctor.contents import read_contents
 from seqserve.doctor.finding import Finding
 from seqserve.doctor.handlers import check_handlers
 from seqserve.doctor.messages import check_messages
+from seqserve.engines.torchserve.wire import message_bytes
 from seqserve.errors import DependencyMissing
 from seqserve.settings import read_settings
 from seqserve.signature import Signature
@@ -170,8 +171,12 @@ def test_handlers_are_left_alone_where_there_are_none_or_nothing_to_import_them_
 # ---- messages ----
 
 
-def messages(signature: Signature = TINY, *, with_torchserve: bool = True, **flags: Any) -> list[Finding]:
-    return check_messages(read_settings(flags), [signature], with_torchserve=with_torchserve)
+def messages(
+    *signatures: Signature, with_torchserve: bool = False, is_external: bool = False, **flags: Any
+) -> list[Finding]:
+    return check_messages(
+        read_settings(flags), signatures or [TINY], with_torchserve=with_torchserve, is_external=is_external
+    )
 
 
 def sized(elements: int, *, max_batch_size: int = 1) -> Signature:
@@ -206,7 +211,34 @@ def test_requests_beyond_what_grpc_takes_are_a_warning() -> None:
 
 def test_a_batch_that_torchserve_does_not_take_is_a_fault_where_there_is_one() -> None:
     large = sized(10**6, max_batch_size=600)
-    assert statuses(messages(large, with_torchserve=False, max_request_examples=100)) == ["ok"]
-    [finding] = messages(large, max_request_examples=100)
+    assert statuses(messages(large, max_request_examples=100)) == ["ok"]
+    _, finding = messages(large, with_torchserve=True, max_request_examples=100)
     assert finding.status == "fault"
     assert "a batch of 600 examples of tiny_image 1" in finding.found
+
+
+@pytest.mark.parametrize("is_external", [False, True])
+def test_the_largest_batch_to_torchserve_is_told(*, is_external: bool) -> None:
+    small, large = sized(100, max_batch_size=8), sized(1000, max_batch_size=4)
+    into_gateway, into_torchserve = messages(small, large, with_torchserve=True, is_external=is_external)
+
+    assert (into_gateway.status, into_torchserve.status) == ("ok", "ok")
+    needed = f"a batch of 4 examples of tiny_image 1 is {message_bytes(large):,} bytes"
+    assert into_torchserve.found == f"the largest to TorchServe: {needed}"
+    assert message_bytes(large) >= 16_000
+
+
+def test_a_batch_beyond_the_default_limit_of_somebody_elses_torchserve_is_a_warning() -> None:
+    large = sized(10**5, max_batch_size=17)
+    assert statuses(messages(large, with_torchserve=True)) == ["ok", "ok"], "our own gets its limit from us"
+    _, finding = messages(large, with_torchserve=True, is_external=True)
+
+    assert finding.status == "warning"
+    assert "TorchServe takes 6,553,500 by default" in finding.found
+    assert f"max_response_size of those servers to {message_bytes(large)} or more" in finding.advice
+
+
+def test_a_store_without_models_has_no_largest_batch() -> None:
+    found = check_messages(read_settings({}), [], with_torchserve=True, is_external=True)
+
+    assert statuses(found) == ["ok"]

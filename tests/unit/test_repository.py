@@ -70,6 +70,17 @@ def states(repository: Repository) -> dict[str, ModelState]:
     return {f"{found.name}/{found.version}": found.state for found in repository.versions()}
 
 
+async def test_a_model_whose_turn_at_the_start_may_be_to_come_is_worth_a_retry() -> None:
+    repository = Repository()
+    with pytest.raises(ModelNotReady, match="still being loaded"):
+        repository.resolve("tiny", "")
+
+    await repository.end_initial_load()
+
+    with pytest.raises(ModelNotFound):
+        repository.resolve("tiny", "")
+
+
 async def test_versions_stand_side_by_side_and_the_highest_number_answers(
     tmp_path: Path, repository: Repository, engine: FakeEngine
 ) -> None:

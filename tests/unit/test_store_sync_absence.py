@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seqserve.errors import EngineUnavailable, ModelNotReady
-from support.stores import World
+from seqserve.errors import EngineUnavailable, ModelNotReady, Overloaded
+from support.stores import NOT_HALF, World
 
 
 @pytest.fixture
@@ -40,6 +40,31 @@ async def test_an_engine_that_goes_during_the_golden_check_is_tried_again(world:
     assert world.states == {"tiny/1": "failed"}
     assert world.engine.unloaded == ["tiny/1"]
     world.engine.fault = None
+    await world.sync.sync()
+
+    assert world.states == {"tiny/1": "ready"}
+
+
+async def test_an_engine_without_room_for_the_golden_rows_is_tried_again(world: World) -> None:
+    world.add("1")
+    world.engine.fault = Overloaded("full")
+    await world.sync.load_initially()
+    assert world.repository.versions()[0].reason == "ENGINE_UNAVAILABLE"
+
+    world.engine.fault = None
+    await world.sync.sync()
+
+    assert world.states == {"tiny/1": "ready"}
+
+
+async def test_servers_that_others_run_may_be_given_the_right_model_later(world: World) -> None:
+    world.engine.runs_verified_archives = False
+    world.engine.wrong = NOT_HALF
+    world.add("1")
+    await world.sync.load_initially()
+    assert world.states == {"tiny/1": "failed"}
+
+    world.engine.wrong = None
     await world.sync.sync()
 
     assert world.states == {"tiny/1": "ready"}

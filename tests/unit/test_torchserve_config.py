@@ -45,6 +45,11 @@ def test_every_api_listens_on_loopback_at_its_own_port() -> None:
     assert (config["grpc_management_address"], config["grpc_management_port"]) == ("127.0.0.1", "5")
 
 
+def test_workers_get_gpus_unless_it_is_for_the_cpu_alone() -> None:
+    assert "number_of_gpu" not in options(TorchServeSettings())
+    assert options(TorchServeSettings(is_cpu_only=True))["number_of_gpu"] == "0"
+
+
 def test_tokens_are_on_and_live_as_long_as_set() -> None:
     config = options(TorchServeSettings(token_minutes=0.5))
 

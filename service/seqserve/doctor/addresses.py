@@ -13,8 +13,9 @@ from pathlib import Path
 import grpc
 
 from seqserve.doctor.finding import Finding, fault, ok
-from seqserve.engines.torchserve.addresses import Address, parse_addresses, resolve
-from seqserve.engines.torchserve.predictions import Predictions, Tls
+from seqserve.engines.torchserve.addresses import Address, joined, parse_addresses, resolve
+from seqserve.engines.torchserve.channels import Tls
+from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.tokens import NoTokens, TokenFile, Tokens
 from seqserve.errors import EngineUnavailable
 from seqserve.settings import Settings
@@ -137,7 +138,7 @@ async def _ping(server: Server) -> None:
         raise Unreached(f"{error} ({server.token_file})", advice) from error
     predictions = Predictions(tokens, _tls(server))
     try:
-        predictions.connect(await resolve([server.address]))
+        predictions.connect(joined(await resolve([server.address])))
         await predictions.ping(WAIT_SECONDS)
     except EngineUnavailable as error:
         raise _refusal(error) from error

@@ -22,7 +22,7 @@ from seqserve.doctor import (
     torchserve_folder,
     variables,
 )
-from seqserve.doctor.finding import Finding, fault, ok
+from seqserve.doctor.finding import Finding, fault, not_used, ok
 from seqserve.doctor.subject import NO_TORCHSERVE, Subject
 from seqserve.errors import SettingsInvalid
 from seqserve.settings import Settings
@@ -45,7 +45,7 @@ class Check:
     def findings(self) -> list[Finding]:
         """What was found; a look that fails is a finding too, and the others go on. Raises nothing."""
         if self.why_unused:
-            return [ok(self.name, f"not used: {self.why_unused}")]
+            return [not_used(self.name, self.why_unused)]
         try:
             return list(self.look())
         except Exception as error:  # noqa: BLE001 - whatever a broken machine does to it
@@ -151,9 +151,11 @@ def _of_sizes(subject: Subject) -> list[Check]:
 
 
 def _messages(subject: Subject) -> list[Finding]:
-    is_behind = subject.runs_torchserve or subject.asks_torchserve
-    signatures = subject.contents.signatures
-    return messages.check_messages(subject.settings, signatures, with_torchserve=is_behind)
+    return messages.check_messages(
+        subject.settings, subject.contents.signatures,
+        with_torchserve=subject.runs_torchserve or subject.asks_torchserve,
+        is_external=subject.asks_torchserve,
+    )  # fmt: skip
 
 
 def _threads(subject: Subject) -> list[Finding]:

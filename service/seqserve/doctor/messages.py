@@ -6,25 +6,35 @@ from collections.abc import Iterator, Sequence
 
 from seqserve.doctor.finding import Finding, fault, or_ok, warning
 from seqserve.engines.torchserve.config import LARGEST_MESSAGE_BYTES
-from seqserve.engines.torchserve.wire import needed_message_bytes
+from seqserve.engines.torchserve.wire import message_bytes
 from seqserve.message_size import MOST_BYTES, message_limit_bytes, needed_bytes
 from seqserve.settings import Settings
 from seqserve.signature import Signature
 
 CHECK = "messages"
+DEFAULT_BYTES = 6_553_500
+"""What a TorchServe takes that nobody has told otherwise. Source: ConfigManager.java."""
 
 
 def check_messages(
-    settings: Settings, signatures: Sequence[Signature], *, with_torchserve: bool
+    settings: Settings, signatures: Sequence[Signature], *, with_torchserve: bool, is_external: bool
 ) -> list[Finding]:
-    """with_torchserve: whether batches, or a second set of callers, go through a TorchServe."""
+    """Both hops.
+
+    with_torchserve: whether batches, or a second set of callers, go through a TorchServe.
+    is_external: whether somebody else runs it, with limits that nobody here knows.
+    """
     limit = message_limit_bytes(settings.max_message_bytes, signatures, settings.max_request_examples)
     findings = [one for signature in signatures for one in _into_the_gateway(settings, signature, limit)]
-    if with_torchserve:
-        findings += [one for signature in signatures for one in _into_torchserve(signature)]
-    return or_ok(
-        findings, CHECK, f"up to {limit:,} bytes, enough for {settings.max_request_examples} examples"
-    )
+    enough = f"up to {limit:,} bytes, enough for {settings.max_request_examples} examples"
+    into_gateway = or_ok(findings, CHECK, enough)
+    if not (with_torchserve and signatures):
+        return into_gateway
+    largest = max(signatures, key=message_bytes)
+    findings = [
+        one for signature in signatures for one in _into_torchserve(signature, is_external=is_external)
+    ]
+    return into_gateway + or_ok(findings, CHECK, f"the largest to TorchServe: {_batch(largest)}")
 
 
 def _into_the_gateway(settings: Settings, signature: Signature, limit: int) -> Iterator[Finding]:
@@ -42,11 +52,17 @@ def _into_the_gateway(settings: Settings, signature: Signature, limit: int) -> I
         yield warning(CHECK, found, "Set --max-message-bytes 0, which takes what the models need.")
 
 
-def _into_torchserve(signature: Signature) -> Iterator[Finding]:
-    needed = needed_message_bytes([signature])
+def _into_torchserve(signature: Signature, *, is_external: bool) -> Iterator[Finding]:
+    needed = message_bytes(signature)
     if needed > LARGEST_MESSAGE_BYTES:
-        found = (
-            f"a batch of {signature.max_batch_size} examples of {signature.name} {signature.version} is "
-            f"{needed:,} bytes, TorchServe takes {LARGEST_MESSAGE_BYTES:,}"
-        )
+        found = f"{_batch(signature)}, TorchServe takes {LARGEST_MESSAGE_BYTES:,}"
         yield fault(CHECK, found, "Build it again with a smaller max_batch_size in its definition.")
+    elif is_external and needed > DEFAULT_BYTES:
+        found = f"{_batch(signature)}, TorchServe takes {DEFAULT_BYTES:,} by default"
+        advice = f"Set max_request_size and max_response_size of those servers to {needed} or more."
+        yield warning(CHECK, found, advice)
+
+
+def _batch(signature: Signature) -> str:
+    what = f"{signature.max_batch_size} examples of {signature.name} {signature.version}"
+    return f"a batch of {what} is {message_bytes(signature):,} bytes"

@@ -27,7 +27,7 @@ def check_folder(wanted: Path | None, temporary: Path | None = None) -> list[Fin
     folder = wanted.absolute()
     if not folder.exists():
         return or_ok(_unfit(folder), CHECK, f"{folder} will be made")
-    findings = [*_too_long(folder), *_open(folder)] or [*_held(folder), *_left(folder)]
+    findings = [*_too_long(folder), *_open(folder), *_strange(folder)] or [*_held(folder), *_left(folder)]
     return or_ok(findings, CHECK, f"{folder} is private, and nobody runs in it")
 
 
@@ -58,6 +58,11 @@ def _open(folder: Path) -> Iterator[Finding]:
     elif about.st_mode & OTHERS:
         found = f"{folder} is open to others (mode {stat.S_IMODE(about.st_mode):04o}); tokens will lie there"
         yield fault(CHECK, found, f"Close it: chmod 700 {folder}.")
+
+
+def _strange(folder: Path) -> Iterator[Finding]:
+    if strangers := Layout(folder).strangers:
+        yield fault(CHECK, f"{folder} holds {strangers[0]}, which is not TorchServe's", f"{ANOTHER}.")
 
 
 def _held(folder: Path) -> Iterator[Finding]:

@@ -168,7 +168,7 @@ ENGINE_DRIFT = CounterRow(
 )
 GOLDEN_CHECKS = CounterRow(
     "seqserve_golden_checks_total",
-    "Golden checks by result, passed or failed: does a loaded copy answer as the eager model did?",
+    "Golden checks at loading by result, passed or failed: does a copy answer as the eager model did?",
     "failed: that version is refused on this device.",
     (*VERSION, "result"),
 )

@@ -12,7 +12,7 @@ import structlog
 from seqserve.archive import Archive, read_archive
 from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.engines.base import Engine, LoadedModel
-from seqserve.errors import ArchiveInvalid, EngineUnavailable, SeqserveError, ShuttingDown
+from seqserve.errors import ArchiveInvalid, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
 from seqserve.golden import Golden
 from seqserve.lease import Lease, hold
 from seqserve.repository.batch_watch import BatchWatch
@@ -95,7 +95,7 @@ class Loading:
     async def _bring_up(self, entry: ModelVersion, archive: Archive) -> None:
         entry.model = model = await self.engine.load(archive)
         golden = Golden.of(archive)
-        delta = await self._check_golden(entry, golden, model)
+        delta = await self._ask_golden(entry, golden, model)
         entry.golden = golden if self.engine.can_be_away else None
         watch = BatchWatch(self.repository, entry)
         observer = Observers([self.observer_of(entry.name, entry.version), watch])
@@ -113,6 +113,17 @@ class Loading:
             "model ready", model=entry.name, version=entry.version, engine=self.engine.name,
             device=self.engine.device, golden_delta=delta, sha256=archive.sha256,
         )  # fmt: skip
+
+    async def _ask_golden(self, entry: ModelVersion, golden: Golden, model: LoadedModel) -> float:
+        """Check, where the fault may lie with an engine that others look after, as with one that is away."""
+        try:
+            return await self._check_golden(entry, golden, model)
+        except Overloaded as error:
+            raise EngineUnavailable("the engine has no room for the golden rows") from error
+        except ArchiveInvalid as error:
+            if self.engine.runs_verified_archives:
+                raise
+            raise EngineUnavailable(f"the engine does not answer as the archive says: {error}") from error
 
     async def _check_golden(self, entry: ModelVersion, golden: Golden, model: LoadedModel) -> float:
         try:

@@ -81,6 +81,8 @@ class Repository:
         `stable`, else the highest READY one. Raises ModelNotFound, VersionNotFound, ModelNotReady.
         """
         model = self._models.get(name)
+        if model is None and not self.is_initially_loaded:
+            raise ModelNotReady("the models are still being loaded")  # its turn may be to come
         if model is None:
             raise ModelNotFound(name)
         number = self.routing(name).version_for(version, model.ready, request_id)

@@ -37,22 +37,26 @@ def parse_addresses(text: str) -> list[Address]:
     return [Address.parse(part) for part in text.split(",")]
 
 
-async def resolve(addresses: list[Address]) -> str:
-    """A target that gRPC spreads calls over. Raises EngineUnavailable where no name resolves.
+async def resolve(addresses: list[Address]) -> list[str]:
+    """Each single one that they stand for, as gRPC's targets. Raises EngineUnavailable where there is none.
 
-    A single name is left to gRPC, which asks for it again by itself. Of several, those that do not
-    resolve are left out, and numbers of IPv6 where there are some of IPv4: one list cannot hold both.
+    Those that do not resolve are left out.
     """
-    if len(addresses) == 1:
-        return f"dns:///{_authority(addresses[0].host, addresses[0].port)}"
     found = await asyncio.gather(*map(_numbers, addresses))
-    hosts = sorted({authority for authorities in found for authority in authorities})
-    four = [authority for authority in hosts if not authority.startswith("[")]
-    if four:
-        return "ipv4:" + ",".join(four)
-    if hosts:
-        return "ipv6:" + ",".join(hosts)
-    raise EngineUnavailable("TorchServe's addresses do not resolve")
+    targets = sorted({target for targets in found for target in targets})
+    if not targets:
+        raise EngineUnavailable("TorchServe's addresses do not resolve")
+    return targets
+
+
+def joined(targets: list[str]) -> str:
+    """One target that gRPC spreads calls over, of one or several.
+
+    Numbers of IPv6 are left out where there are some of IPv4: one list cannot hold both.
+    """
+    four = [target for target in targets if target.startswith("ipv4:")]
+    scheme = "ipv4:" if four else "ipv6:"
+    return scheme + ",".join(target.removeprefix(scheme) for target in four or targets)
 
 
 async def _numbers(address: Address) -> list[str]:
@@ -61,11 +65,11 @@ async def _numbers(address: Address) -> list[str]:
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # the latter of what can be no name
         return []
-    return [_authority(str(entry[4][0]), address.port) for entry in found]
+    return [_target(str(entry[4][0]), address.port) for entry in found]
 
 
-def _authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if _is_six(host) else f"{host}:{port}"
+def _target(number: str, port: int) -> str:
+    return f"ipv6:[{number}]:{port}" if _is_six(number) else f"ipv4:{number}:{port}"
 
 
 def _is_six(host: str) -> bool:

@@ -45,6 +45,7 @@ class TorchServeSettings:
     folder: private folder for its configuration, keys and logs; None is a temporary one.
     max_message_bytes: largest request and reply, over HTTP and gRPC.
     job_queue_size: requests that may wait for each model version.
+    is_cpu_only: workers get no GPU, even where there is one.
     token_minutes: how long a token lives; they are renewed before that.
     intra_op_threads: CPU threads of one forward pass, in each worker.
     heap_megabytes: upper bound of the Java heap, raised where messages are large.
@@ -56,6 +57,7 @@ class TorchServeSettings:
     job_queue_size: int = 100
     intra_op_threads: int = 1
     heap_megabytes: int = 512
+    is_cpu_only: bool = False
     token_minutes: float = 60.0
 
     @property
@@ -125,6 +127,15 @@ class Layout:
         return [self.model_store, self.temporary, self.keys, self.config, self.log_config]
 
     @property
+    def strangers(self) -> list[str]:
+        """What somebody else keeps in the folder, where no TorchServe of ours has run before; sorted.
+
+        Its start would remove and replace things there, so only a folder of its own will do.
+        """
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        return [] if "lock" in names else sorted(names - {self.logs.name, self.keys.name})
+
+    @property
     def is_too_long(self) -> bool:
         """Whether a worker's socket would not fit into a socket address."""
         return len(os.fsencode(self.temporary / ".ts.sock.99999")) > SOCKET_PATH_BYTES
@@ -157,6 +168,8 @@ def config_properties(settings: TorchServeSettings, ports: TorchServePorts) -> s
         "metrics_mode": "prometheus",
         "disable_system_metrics": "true",
     }
+    if settings.is_cpu_only:
+        options["number_of_gpu"] = 0
     return "".join(f"{key}={value}\n" for key, value in options.items())
 
 

@@ -11,11 +11,12 @@ from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
 from seqserve.engines.torchserve.management import Management
 from seqserve.engines.torchserve.model import TorchServeModel
 from seqserve.engines.torchserve.predictions import Predictions
-from seqserve.engines.torchserve.registration import Registration
+from seqserve.engines.torchserve.registration import Key, Registration
 from seqserve.engines.torchserve.renewal import Renewal
 from seqserve.engines.torchserve.rounds import Time
 from seqserve.engines.torchserve.watch import Watch
 from seqserve.errors import EngineUnavailable
+from seqserve.signature import Signature
 
 CALL_SLACK_SECONDS = 5.0
 """TorchServe gives up on a worker before a call to it is given up."""
@@ -76,22 +77,29 @@ class TorchServeEngine:
             workers=options.workers,
             response_seconds_of=options.response_seconds_of,
         )
+        self._predictions = Predictions(
+            endpoint.tokens, call_seconds=options.longest_response_seconds + CALL_SLACK_SECONDS, time=time
+        )
+        self._predictions.connect(endpoint.grpc_target)
         self.watch = Watch(
             endpoint.tokens,
             self.management,
             self._registration,
             presence=presence,
             observer=observer or EngineObserver(),
+            ping=self._predictions.ping,
+            on_gone=self._give_up,
             healed_at_once=options.healed_at_once,
             time=time,
         )
         self.renewal = Renewal(
-            endpoint.tokens, self.management, token_seconds=options.token_seconds, time=time
+            endpoint.tokens,
+            self.management,
+            token_seconds=options.token_seconds,
+            is_up=lambda: self.watch.is_up,
+            time=time,
         )
-        self._predictions = Predictions(
-            endpoint.tokens, call_seconds=options.longest_response_seconds + CALL_SLACK_SECONDS, time=time
-        )
-        self._predictions.connect(endpoint.grpc_target)
+        self._models: dict[Key, TorchServeModel] = {}
         self._device = "cpu"
 
     @property
@@ -114,18 +122,29 @@ class TorchServeEngine:
         except BaseException:
             await self._registration.remove(signature)
             raise
-        return TorchServeModel(
+        key = signature.name, signature.version
+        model = self._models[key] = TorchServeModel(
             signature,
             self._predictions,
             workers=self._registration.workers,
             on_away=self.watch.note_away,
             on_slow=self.watch.note_slow,
-            on_unload=self._registration.remove,
+            on_unload=self._unload,
         )
+        return model
 
     async def set_default(self, name: str, version: str) -> None:
         """See Engine.set_default; until it is called the highest version is the default."""
         await self._registration.set_default(name, version)
+
+    async def _unload(self, signature: Signature) -> None:
+        self._models.pop((signature.name, signature.version), None)
+        await self._registration.remove(signature)
+
+    def _give_up(self, signature: Signature) -> None:
+        model = self._models.get((signature.name, signature.version))
+        if model is not None:
+            model.give_up()
 
     async def aclose(self) -> None:
         """Disconnect. The server runs on."""

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from seqserve.engines.base import FloatArray
-from seqserve.engines.torchserve.predictions import Predictions
+from seqserve.engines.torchserve.predictions import Calls, Predictions
 from seqserve.engines.torchserve.wire import request_of, rows_of
-from seqserve.errors import EngineUnavailable
+from seqserve.errors import EngineUnavailable, Overloaded
 from seqserve.signature import Signature
 
 SLOW_SECONDS = 0.5
@@ -41,6 +41,7 @@ class TorchServeModel:
         self._on_away = on_away
         self._on_slow = on_slow
         self._on_unload = on_unload
+        self._calls: Calls = set()
 
     async def infer(self, batch: FloatArray) -> FloatArray:
         """See LoadedModel.infer. The caller's cancel cancels the calls."""
@@ -50,8 +51,16 @@ class TorchServeModel:
         except EngineUnavailable:
             self._on_away(self._signature)
             raise
+        except Overloaded:  # TorchServe says the same where a version has no worker at all
+            self._on_slow()
+            raise
         finally:
             slow.cancel()
+
+    def give_up(self) -> None:
+        """What is in flight has no answer: TorchServe forgets jobs of a version that is taken away."""
+        for call in list(self._calls):
+            call.cancel()
 
     async def unload(self) -> None:
         """See LoadedModel.unload. A server that is away holds nothing: that is logged, not raised."""
@@ -63,13 +72,11 @@ class TorchServeModel:
         parts = np.array_split(batch, min(self._workers, len(batch)))
         # All of them end before the first error is told: the slot is free only then.
         answers = await asyncio.gather(*map(self._ask, parts), return_exceptions=True)
-        rows: list[FloatArray] = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            rows.append(answer)
-        return np.concatenate(rows)  # [n, *output]
+        faults = [answer for answer in answers if isinstance(answer, BaseException)]
+        if faults:  # that it is away says more than what else went wrong
+            raise next((fault for fault in faults if isinstance(fault, EngineUnavailable)), faults[0])
+        return np.concatenate([answer for answer in answers if not isinstance(answer, BaseException)])
 
     async def _ask(self, batch: FloatArray) -> FloatArray:
-        prediction = await self._predictions.predict(request_of(self._signature, batch))
+        prediction = await self._predictions.predict(request_of(self._signature, batch), self._calls)
         return rows_of(prediction, (len(batch), *self._signature.output.example_shape))

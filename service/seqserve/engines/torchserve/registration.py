@@ -125,7 +125,7 @@ class Registration:
         model = await self._management.describe(name)
         if model is None or version not in model.versions:
             return False
-        others = sorted(model.versions.keys() - {version})
+        others = sorted(model.versions.keys() - {version}, key=_number)
         if others and model.default == version:
             wished = self.default(name)
             await self._management.set_default(name, wished if wished in others else others[-1])
@@ -197,6 +197,11 @@ class Registration:
 
     def _file_of(self, signature: Signature) -> Path:
         return self._endpoint.model_store / f"{signature.name}-{signature.version}.mar"
+
+
+def _number(version: str) -> tuple[int, str]:
+    """What somebody else has registered may have a version that is no number: it comes first."""
+    return (int(version) if version.isdecimal() else 0), version
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -213,6 +213,11 @@ def _make_folder(wanted: Path | None) -> Path:
             f"torchserve_folder: {folder} is open to others, and tokens will lie there",
             hint=f"chmod 700 {folder}, or name a folder that does not exist yet",
         )
+    if strangers := Layout(folder).strangers:
+        raise SettingsInvalid(
+            f"torchserve_folder: {folder} holds {strangers[0]}, which is not TorchServe's",
+            hint="name a folder that is empty or does not exist yet",
+        )
     return folder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -19,6 +19,9 @@ log = structlog.get_logger()
 
 HUNG_SECONDS = 15.0
 """A server that has not answered for so long is ended and started again; half of it, and it is away."""
+BUSY_SECONDS = 180.0
+"""Nor is a server excused for longer that is busy: it gives a worker 120 s to start."""
+PING_SECONDS = 5.0
 LOST_SECONDS = 30.0
 """A version that is away for so long gets new workers: TorchServe gives up on them at last."""
 HEAL_SECONDS = 5.0
@@ -29,6 +32,8 @@ class Watch:
     """Compares what is registered with what should be, and heals it; tells who is away and who is back.
 
     healed_at_once: versions that are given workers at the same time; each takes seconds of CPU.
+    on_gone: called when a version is not there, and before it is registered again.
+    ping: asks the server over gRPC whether it answers within so many seconds; raises EngineUnavailable.
     on_hung: called when the server runs and does not answer; to be set by who can end it.
     """
 
@@ -40,6 +45,8 @@ class Watch:
         *,
         presence: Presence,
         observer: EngineObserver,
+        ping: Callable[[float], Awaitable[None]],
+        on_gone: Callable[[Signature], None] = lambda _: None,
         healed_at_once: int = 2,
         time: Time | None = None,
     ) -> None:
@@ -49,11 +56,14 @@ class Watch:
         self._registration = registration
         self._presence = presence
         self._observer = observer
+        self._ping = ping
+        self._on_gone = on_gone
         self._time = time or Time()
         self._rounds = Rounds(self._time)
         self._is_up = True
         self._looked_at = self._time.now()
         self._unanswered_since: float | None = None
+        self._busy_since: float | None = None
         self._away_since: dict[Key, float] = {}
         self._told_missing: set[Key] = set()
         self._try_at: dict[Key, float] = {}
@@ -94,7 +104,7 @@ class Watch:
         self._try_at.clear()
         self._tokens.forget()
         self._observer.note_restart()
-        self._unanswered_since = None
+        self._unanswered_since = self._busy_since = None
         self._rounds.call()
 
     async def run(self) -> None:
@@ -129,13 +139,13 @@ class Watch:
         try:
             await self.look()
         except EngineUnavailable as error:
-            self._note_unanswered(str(error), began)
+            await self._note_unanswered(str(error), began)
         except SeqserveError as error:
             log.warning("torchserve could not be put right", reason=str(error))
         except Exception:
             log.exception("torchserve could not be looked at")
         else:
-            self._unanswered_since = None
+            self._unanswered_since = self._busy_since = None
 
     async def _heal(self, expected: list[Signature], registered: Mapping[str, RegisteredModel]) -> None:
         """See to each version that nobody is seeing to yet, and wait a while for all of them."""
@@ -151,12 +161,13 @@ class Watch:
     async def _follow(self, signature: Signature, found: Registered | None) -> None:
         """Bring one version into the state that it should be in."""
         key = _key(signature)
+        if found is None or not found.ready_workers:
+            self._mark_away(signature)
         try:
             if found is None or found.workers != self._registration.workers or self._is_lost(key):
                 async with self._places:
                     await self._put_right(signature, found)
             elif not found.ready_workers:
-                self._mark_away(signature)
                 return
             if await self._presence.bring_back(*key):
                 self._away_since.pop(key, None)
@@ -169,9 +180,8 @@ class Watch:
     async def _put_right(self, signature: Signature, found: Registered | None) -> None:
         """Register a version anew, or give it the workers that it should have, and wait for them."""
         key = _key(signature)
-        if found is None or not found.ready_workers:
-            self._mark_away(signature)
         if found is None:
+            self._on_gone(signature)
             if key not in self._told_missing:
                 self._report_drift("missing", *key)
                 self._told_missing.add(key)
@@ -226,11 +236,29 @@ class Watch:
         for signature in self._registration.wanted():
             self._mark_away(signature)
 
-    def _note_unanswered(self, reason: str, began: float) -> None:
-        if self._registration.is_at_work:
-            # While TorchServe starts a worker, it answers nobody whose connection shares a thread with
-            # that call; it has a limit of its own.
+    async def _is_busy(self, began: float) -> bool:
+        """While TorchServe starts a worker, HTTP that shares a thread with that call waits; gRPC does not.
+
+        began: when it was first asked in vain, this time.
+        """
+        if not self._registration.is_at_work:
+            return False
+        if self._busy_since is None:
+            self._busy_since = began
+        if self._time.now() - self._busy_since > BUSY_SECONDS:
+            return False
+        try:
+            await self._ping(PING_SECONDS)
+        except EngineUnavailable:
+            return False
+        return True
+
+    async def _note_unanswered(self, reason: str, began: float) -> None:
+        if await self._is_busy(began):
             log.debug("torchserve is busy", reason=reason)
+            self._unanswered_since = None
+            return
+        if not self._is_up:  # it has ended meanwhile
             return
         if self._unanswered_since is None:
             self._unanswered_since = began

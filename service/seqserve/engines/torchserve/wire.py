@@ -18,11 +18,14 @@ from collections.abc import Iterable
 
 import grpc
 import numpy as np
+import structlog
 
 from seqserve.engines.base import FloatArray
 from seqserve.errors import EngineContractError, EngineUnavailable, Overloaded, SeqserveError
 from seqserve.pb import torchserve_pb2
 from seqserve.signature import Signature
+
+log = structlog.get_logger()
 
 INPUT_TAG, DATA_KEY = b"\x1a", b"\n\x04data\x12"
 """Of PredictionsRequest: field 3, an entry of `input`; in it field 1, the key, and the tag of field 2."""
@@ -99,4 +102,5 @@ def fault_of(error: grpc.aio.AioRpcError) -> SeqserveError:
         return EngineContractError(f"TorchServe: {details}")
     if FULL_QUEUE in details or details.startswith(NO_MEMORY):
         return Overloaded("TorchServe has no room for the batch")
-    return EngineUnavailable(f"TorchServe could not run the batch ({code}: {details})")
+    log.warning("torchserve call failed", code=code, details=details)  # it may name hosts: not for callers
+    return EngineUnavailable("TorchServe could not run the batch")

@@ -1,0 +1,44 @@
+"""The C heap's thresholds, as the C library takes them."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+import pytest
+
+from seqserve import heap
+
+
+class Library:
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def mallopt(self, parameter: int, size: int) -> int:
+        self.asked.append((parameter, size))
+        return 1
+
+
+def test_freed_memory_is_kept_and_large_messages_come_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+
+    heap.keep_heap()
+
+    assert dict(library.asked) == {-1: 64 * 2**20, -3: 32 * 2**20}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+
+
+def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+
+    heap.keep_heap()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_glibc_takes_sizes_of_that_kind() -> None:
+    mallopt = ctypes.CDLL(None).mallopt
+
+    assert mallopt(heap.M_MMAP_THRESHOLD, heap.LARGEST_IN_HEAP_BYTES) == 1
+    assert mallopt(heap.M_TRIM_THRESHOLD, heap.KEPT_BYTES) == 1
