@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     )
 
     torchserve_folder: Path | None = Field(
-        None, description="Where the managed TorchServe keeps logs and keys; default: a temporary one."
+        None,
+        description="Where the managed TorchServe keeps logs and keys, of its own; default: a temporary one.",
     )
     torchserve_workers: int = Field(
         1,

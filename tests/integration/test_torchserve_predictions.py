@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.predictions import Predictions
-from seqserve.engines.torchserve.rounds import Time
 from seqserve.engines.torchserve.tokens import KeyFile, NoTokens, TokenFile
 from seqserve.engines.torchserve.wire import request_of
 from seqserve.errors import EngineUnavailable

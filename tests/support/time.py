@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.timing import Time
 from support.batching import FakeClock, settle
 
 

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from seqserve.archive import Archive, read_archive
 from seqserve.engines.base import FloatArray
-from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.timing import Time
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
 from seqserve.signature import Signature
 from support.archives import make_archive

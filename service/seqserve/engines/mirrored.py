@@ -8,7 +8,7 @@ import structlog
 
 from seqserve.archive import Archive
 from seqserve.engines.base import Engine, FloatArray, LoadedModel
-from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.timing import Time
 from seqserve.errors import EngineUnavailable, SeqserveError
 
 log = structlog.get_logger()

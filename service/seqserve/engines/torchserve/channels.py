@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.timing import Time
 
 ROUND_ROBIN = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 CHANNEL_OPTIONS = [

@@ -11,9 +11,9 @@ from typing import Protocol
 import structlog
 
 from seqserve.engines.base import LoadedModel
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.model import TorchServeModel
 from seqserve.engines.torchserve.predictions import Predictions
-from seqserve.engines.torchserve.rounds import Time
 from seqserve.errors import EngineUnavailable, Overloaded, SeqserveError
 from seqserve.signature import Signature
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from seqserve.archive import Archive
 from seqserve.engines.base import EngineObserver, Presence
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
 from seqserve.engines.torchserve.management import Management
 from seqserve.engines.torchserve.model import TorchServeModel
 from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.registration import Key, Registration
 from seqserve.engines.torchserve.renewal import Renewal
-from seqserve.engines.torchserve.rounds import Time
 from seqserve.engines.torchserve.watch import Watch
 from seqserve.errors import EngineUnavailable
 from seqserve.signature import Signature

@@ -11,11 +11,12 @@ import structlog
 
 from seqserve.archive import Archive
 from seqserve.engines.base import Presence
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.addresses import Address, joined, resolve
 from seqserve.engines.torchserve.checked_server import CheckedServer, GoldenRows, Key
 from seqserve.engines.torchserve.model import TorchServeModel
 from seqserve.engines.torchserve.predictions import Predictions
-from seqserve.engines.torchserve.rounds import Rounds, Time
+from seqserve.engines.torchserve.rounds import Rounds
 from seqserve.errors import EngineUnavailable
 from seqserve.signature import Signature
 

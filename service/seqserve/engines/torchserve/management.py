@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
-from seqserve.engines.torchserve.rounds import Time
 from seqserve.engines.torchserve.tokens import TOKEN_PAUSES_SECONDS, TokenKind
 from seqserve.errors import ArchiveInvalid, DependencyMissing, EngineUnavailable
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import grpc
 
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.channels import Channels, Tls
-from seqserve.engines.torchserve.rounds import Time
 from seqserve.engines.torchserve.tokens import TOKEN_PAUSES_SECONDS, Metadata, Tokens, authorization
 from seqserve.engines.torchserve.wire import fault_of
 from seqserve.errors import EngineUnavailable

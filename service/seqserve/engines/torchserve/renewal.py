@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import structlog
 
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.management import Management
-from seqserve.engines.torchserve.rounds import Time
 from seqserve.engines.torchserve.tokens import KINDS, KeyFile, TokenKind
 from seqserve.errors import EngineUnavailable, SeqserveError
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from seqserve.engines.torchserve.rounds import Time
+from seqserve.engines.timing import Time
 from seqserve.errors import StartFault
 
 log = structlog.get_logger()

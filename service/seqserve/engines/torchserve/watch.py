@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from seqserve.engines.base import EngineObserver, Presence
+from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.management import Management, Registered, RegisteredModel
 from seqserve.engines.torchserve.registration import Key, Registration
-from seqserve.engines.torchserve.rounds import UNREST_SECONDS, Rounds, Time
+from seqserve.engines.torchserve.rounds import UNREST_SECONDS, Rounds
 from seqserve.engines.torchserve.tokens import KeyFile
 from seqserve.errors import EngineUnavailable, SeqserveError
 from seqserve.signature import Signature
