@@ -41,20 +41,19 @@ class Augmentation:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Distorted copies [n, h, w]; all chance comes from the generator, which is the CPU's."""
-        grid = self._grid(images, generator).to(images.device)  # [n, h, w, 2]
+        grid = self._grid(images, generator).to(images.device).permute(0, 2, 3, 1)  # [n, h, w, 2]
         moved = functional.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)  # [n, h, w]
         return self._redrawn(moved, generator) if self.log_gain else moved
 
     def _grid(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Where each pixel comes from, [n, h, w, 2], in affine_grid's coordinates from -1 to 1."""
+        """Where each pixel comes from, [n, 2, h, w]: x and y, as grid_sample has them from -1 to 1."""
         count, height, width = images.shape
         maps = self._affine_maps(count, width, generator)  # [n, 2, 3]
-        grid = functional.affine_grid(maps, [count, 1, height, width], align_corners=False)
+        grid = (maps @ pixel_centres(height, width)).reshape(count, 2, height, width)
         if not self.bend_pixels:
             return grid
         knots = torch.randn(count, 2, KNOTS, KNOTS, generator=generator) * (self.bend_pixels * 2 / width)
-        bends = between_knots(height).T @ knots @ between_knots(width)  # [n, 2, h, w]
-        return grid + bends.permute(0, 2, 3, 1)
+        return grid + between_knots(height).T @ knots @ between_knots(width)
 
     def _affine_maps(self, count: int, width: int, generator: torch.Generator) -> Tensor:
         """One map an image from where a pixel goes to where it comes from, [n, 2, 3]."""
@@ -75,6 +74,15 @@ class Augmentation:
         level = 0.5 + (chance[0] * 2 - 1) * self.level
         gain = torch.exp(chance[1] * self.log_gain)
         return ((images - level) * gain + 0.5).clamp(0, 1)
+
+
+@functools.cache
+def pixel_centres(height: int, width: int) -> Tensor:
+    """x, y and 1 of every pixel, row by row, [3, h·w], from -1 to 1 between the outer edges."""
+    # One product with these takes a twentieth of the time of affine_grid, whose planes lie interleaved.
+    down, across = ((torch.arange(size) * 2 + 1) / size - 1 for size in (height, width))
+    y, x = torch.meshgrid(down, across, indexing="ij")
+    return torch.stack([x, y, torch.ones_like(x)]).flatten(1)
 
 
 @functools.cache
