@@ -4,21 +4,25 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 CLIENTS := tests/e2e/clients
+SBOM := dist/seqserve.cdx.json
+# A private key of `seqserve keys new`, with which `make provenance` signs.
+SIGNING_KEY ?=
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long compatibility bench-torchserve check format proto docs lock clean
+.PHONY: help install clients demo test test-long compatibility bench-torchserve \
+  audit sbom provenance check format proto docs lock clean
 
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: .venv/installed ## everything into .venv: torch first and apart, then the lock, then this project
+install: .venv/installed ## everything into .venv: the lock, torch apart from it, then this project
 
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install $(TORCH)
 	$(BIN)/pip install --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install $(TORCH)
 	$(BIN)/pip install --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -36,7 +40,7 @@ demo: install ## train, serve and ask, on real handwritten digits, over every pa
 test: install ## all tests but the long ones
 	$(BIN)/python -m pytest -m "not long"
 
-test-long: install clients ## the slower tests
+test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m long
 
 compatibility: install clients ## run all clients that others wrote, write the tables of docs/compatibility.md
@@ -45,6 +49,22 @@ compatibility: install clients ## run all clients that others wrote, write the t
 
 bench-torchserve: install ## what the gateway costs in front of TorchServe; 7 minutes on a quiet machine
 	$(BIN)/python -m bench.through_torchserve
+
+.venv-audit/installed: supply/requirements.txt
+	$(PYTHON) -m venv --clear .venv-audit
+	.venv-audit/bin/pip install --no-deps --require-hashes -r $<
+	touch $@
+
+audit: .venv-audit/installed ## known vulnerabilities in what is pinned: 0 none, 1 some, 3 not known; asks osv.dev
+	.venv-audit/bin/python -m supply.audit requirements.lock $(CLIENTS)/requirements.txt supply/requirements.txt \
+	  --torch "$(TORCH)"
+
+sbom: .venv-audit/installed ## write dist/seqserve.cdx.json (CycloneDX), with what each extra installs
+	.venv-audit/bin/python -m supply.sbom $(SBOM) --torch "$(TORCH)"
+	.venv-audit/bin/python -m supply.schema $(SBOM)
+
+provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
+	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
 
 check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .
@@ -64,9 +84,10 @@ proto: install ## regenerate service/seqserve/pb from proto/
 docs: install ## write docs/metrics.md and docs/configuration.md from the code
 	.ci/docs
 
-lock: install ## pin everything but torch, and the clients, with hashes
+lock: install ## pin everything but torch, the clients and the auditor, with hashes
 	$(PIN) --all-extras --unsafe-package torch --output-file requirements.lock pyproject.toml
 	$(PIN) --allow-unsafe --output-file $(CLIENTS)/requirements.txt $(CLIENTS)/requirements.in
+	$(PIN) --allow-unsafe --output-file supply/requirements.txt supply/requirements.in
 
 clean: ## remove what make made
-	rm -rf .venv .venv-clients model-store dist
+	rm -rf .venv .venv-clients .venv-audit model-store dist

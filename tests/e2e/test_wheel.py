@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 
 from seqserve import __version__
 from seqserve.archive import read_archive
+from seqserve.trust import UNCHECKED
+from supply.pins import closure, read_pins
+from supply.sbom import BASE, roots_of
 from support.served import Served, plain_lines, run
 
 ROOT = Path(__file__).parents[2]
@@ -34,10 +38,13 @@ np.save(answers_path, np.stack([answer.values for answer in ours.answers]))
 """
 
 
-def pins() -> str:
-    """The lock's versions, without its hashes."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return "\n".join(line.split()[0] for line in lines if "==" in line and not line.startswith((" ", "#")))
+def requirements() -> str:
+    """What the wheel and tritonclient need, by the lock, with its hashes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = read_pins(ROOT / "requirements.lock")
+    needed = closure([*roots_of(project)[BASE], *TRITONCLIENT], pins)
+    hashes = {name: "".join(f" --hash=sha256:{digest}" for digest in pins[name].sha256) for name in needed}
+    return "\n".join(f"{name}=={pins[name].version}{hashes[name]}" for name in sorted(needed))
 
 
 def checked(*command: str | Path) -> None:
@@ -52,10 +59,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checked(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder)
     [wheel] = folder.glob("seqserve-*.whl")
     checked(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
-    (folder / "pins.txt").write_text(pins())
+    (folder / "needed.txt").write_text(requirements())
     programs = folder / "venv" / "bin"
-    pip = (sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-compile")
-    checked(*pip, "--constraint", folder / "pins.txt", wheel, *TRITONCLIENT)
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python")
+    install = (*pip, "install", "--no-compile", "--no-deps")
+    checked(*install, "--require-hashes", "--requirement", folder / "needed.txt")
+    checked(*install, wheel)
+    checked(*pip, "check")
     return programs
 
 
@@ -75,7 +85,7 @@ def test_nothing_of_an_extra_is_installed(bare: Path, module: str) -> None:
 def test_our_client_and_tritonclient_predict_in_one_process(
     bare: Path, gateway: Served, store: Path, tmp_path: Path
 ) -> None:
-    archive = read_archive(store / "digit_mlp-1.mar")
+    archive = read_archive(store / "digit_mlp-1.mar", UNCHECKED)
     rows, answers = tmp_path / "rows.npy", tmp_path / "answers.npy"
     np.save(rows, archive.golden_inputs)
 
