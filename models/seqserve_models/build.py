@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from seqserve_models.attestation import companions_for
 from seqserve_models.checkpoint import Checkpoint
 from seqserve_models.clean_check import load_clean
 from seqserve_models.errors import BuildError, ExportFailed, StoreUnwritable
@@ -138,7 +139,8 @@ def _load_together(packed: Sequence[PackedModel], progress: Progress) -> bool:
 
 def _publish(model: PackedModel, progress: Progress) -> BuildResult:
     plan, proven, name = model.plan, model.proven, model.plan.definition.name
-    path = publish(model.archive, plan.output, name, plan.version, model.companions)
+    attestation = companions_for(model.archive, name, plan.version, plan.signing_key)
+    path = publish(model.archive, plan.output, name, plan.version, {**model.companions, **attestation})
     progress.step(f"wrote {path}")
     return BuildResult(
         name=name,

@@ -30,6 +30,10 @@ MAX_NAME_CHARACTERS = 128
 MAX_RANK = 7
 MAX_SIZE = 2**31
 MAX_BATCH_SIZE = 65536
+MAX_EXAMPLE_SHAPES = 64
+# Of inputs and outputs together: what an engine must hold for a batch, and an archive for golden rows.
+MAX_BATCH_BYTES, MAX_EXAMPLE_BYTES = 256 * 2**20, 64 * 2**20
+MAX_LABELS, MAX_LABEL_CHARACTERS, MAX_ALL_LABELS_CHARACTERS = 65536, 256, 2**19
 TASKS, LAYOUTS = get_args(Task), get_args(Layout)
 CHANNELS = (1, 3)
 A_TEXT, A_BOUND = (str, "a text"), (int | float | None, "a number, or None for no bound")
@@ -136,7 +140,10 @@ def _faults(interface: ModelInterface) -> Iterator[str]:
         characters = len(getattr(interface, field))
         if not 1 <= characters <= MAX_NAME_CHARACTERS:
             yield f"{field} has {characters} characters; accepted: 1 to {MAX_NAME_CHARACTERS}"
+        if not getattr(interface, field).isprintable():
+            yield f"{field} {getattr(interface, field)!r}; accepted: printable characters"
     yield from _shape_faults(interface)
+    yield from _memory_faults(interface)
     yield from _image_faults(interface)
     yield from _answer_faults(interface)
 
@@ -171,6 +178,8 @@ def _shape_faults(interface: ModelInterface) -> Iterator[str]:
         if len(shape) > MAX_RANK or any(not 1 <= size <= MAX_SIZE for size in shape):
             yield f"{field} {list(shape)}; accepted: up to {MAX_RANK} sizes from 1 to {MAX_SIZE}"
     elements = math.prod(interface.input_shape)
+    if len(interface.accepted_shapes) > MAX_EXAMPLE_SHAPES:
+        yield f"example_shapes has {len(interface.accepted_shapes)}; accepted: up to {MAX_EXAMPLE_SHAPES}"
     shapes = [example.shape for example in interface.accepted_shapes]
     if len(set(shapes)) != len(shapes):
         yield f"example_shapes has a shape twice: {[list(shape) for shape in shapes]}"
@@ -183,6 +192,16 @@ def _shape_faults(interface: ModelInterface) -> Iterator[str]:
             yield f"example_shapes: layout {layout!r} of {list(shape)}; accepted: {', '.join(LAYOUTS)}"
         if layout != "flat" and len(shape) != len(layout):
             yield f"example_shapes: {list(shape)} cannot be {layout}"
+
+
+def _memory_faults(interface: ModelInterface) -> Iterator[str]:
+    """The gateway takes no archive that makes it hold more."""
+    example = 4 * (math.prod(interface.input_shape) + math.prod(interface.output_shape))
+    if example > MAX_EXAMPLE_BYTES:
+        yield f"one example takes {example} bytes with its output; accepted: up to {MAX_EXAMPLE_BYTES}"
+    elif interface.max_batch_size * example > MAX_BATCH_BYTES:
+        accepted = f"1 to {MAX_BATCH_BYTES // example} for examples of this size"
+        yield f"max_batch_size {interface.max_batch_size}; accepted: {accepted}"
 
 
 def _image_faults(interface: ModelInterface) -> Iterator[str]:
@@ -210,6 +229,12 @@ def _answer_faults(interface: ModelInterface) -> Iterator[str]:
         yield f"output_shape {list(interface.output_shape)}; a classification has one axis, its classes"
     if interface.labels and interface.output_shape != (len(interface.labels),):
         yield f"labels has {len(interface.labels)} for an output_shape of {list(interface.output_shape)}"
+    if len(interface.labels) > MAX_LABELS:
+        yield f"labels has {len(interface.labels)}; accepted: up to {MAX_LABELS}"
+    if max(map(len, interface.labels), default=0) > MAX_LABEL_CHARACTERS:
+        yield f"labels has one of more than {MAX_LABEL_CHARACTERS} characters"
+    if sum(map(len, interface.labels)) > MAX_ALL_LABELS_CHARACTERS:
+        yield f"labels has more than {MAX_ALL_LABELS_CHARACTERS} characters altogether"
     if len(set(interface.labels)) != len(interface.labels):
         yield f"labels has one twice: {', '.join(interface.labels)}"
     low, high = interface.minimum, interface.maximum

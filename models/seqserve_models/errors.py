@@ -15,6 +15,8 @@ BuildError
 ├── CheckpointUnusable  a file is no checkpoint, or one of something else
 ├── WeightsUnusable     a file to package is not what it should be
 ├── SignatureUnusable   a written signature is not what it should be
+├── SigningKeyUnusable  a key to attest with cannot be read, or is open to others
+├── NotAttestable       an archive that cannot be attested as it lies there
 ├── FileExists          a file to write is there already
 ├── TrainingDiverged    the loss is no number any more
 ├── ExportFailed        TorchScript could not be made of the module
@@ -102,6 +104,14 @@ class WeightsUnusable(BuildError):
 
 class SignatureUnusable(BuildError):
     """A signature that somebody has written cannot be used."""
+
+
+class SigningKeyUnusable(BuildError):
+    """A file holds no key to attest with, or others than its owner may read it."""
+
+
+class NotAttestable(BuildError):
+    """An archive is not what its file name and its sum say, or no file of its own."""
 
 
 class FileExists(BuildError):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from seqserve_models.archive import GOLDEN_EXAMPLES, archive_members, golden_document, pack
+from seqserve_models.attestation import companions_for
 from seqserve_models.checkpoint import Checkpoint, load_weights, weights_sha256
 from seqserve_models.clean_check import load_clean
 from seqserve_models.dataset import Values
@@ -27,6 +28,7 @@ from seqserve_models.facts import library_versions
 from seqserve_models.foreign import first_line
 from seqserve_models.interface_file import InterfaceFile
 from seqserve_models.signature import signature_document
+from seqserve_models.signing_keys import SigningKey, read_signing_key
 from seqserve_models.source import Source, searched
 from seqserve_models.store import CHECKPOINT, choose_version, publish
 from seqserve_models.target import Target
@@ -43,11 +45,13 @@ class PackageSettings:
     """output: the model store. version: None takes the next number.
 
     examples: a .npy file of inputs [n, *example]; None makes some up, within the range where there is one.
+    signing_key: file with the private key that attests the archive; None attests nothing.
     """
 
     output: Path
     version: str | None = None
     examples: Path | None = None
+    signing_key: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,30 +74,40 @@ class _ToPack:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an archive will lie, and by whose key it will be attested."""
+
+    store: Path
+    version: str
+    key: SigningKey | None
+
+
 def package_torchscript(file: Path, described: InterfaceFile, settings: PackageSettings) -> Packaged:
     """Archive TorchScript as it is. Its answers in batches and one by one must agree.
 
-    Raises WeightsUnusable, ModelInvalid, ExportDiffers, SettingInvalid, VersionExists, StoreUnwritable.
+    Raises WeightsUnusable, ModelInvalid, ExportDiffers, SettingInvalid, SigningKeyUnusable, VersionExists,
+    StoreUnwritable.
     """
     interface = described.interface()
-    version = choose_version(settings.output, interface.name, settings.version)
+    place = _place(interface.name, settings)
     script, module = read_torchscript(file)
     inputs = _examples(interface, settings)
     with fixed_threads():
         outputs = _answers(interface, module, inputs)
         facts = {**described.training, "packaged_from": "TorchScript"}
         proven = _ToPack(interface, script, inputs, outputs, facts)
-        return _publish(proven, settings.output, version, None, {})
+        return _publish(proven, place, None, {})
 
 
 def package_weights(file: Path, target: Target, settings: PackageSettings) -> Packaged:
     """Archive a definition's module with a state_dict, or with the weights of a checkpoint.
 
     Raises WeightsUnusable, CheckpointUnusable, ModelInvalid, LayerMisfit, ExportFailed, SettingInvalid,
-    VersionExists, StoreUnwritable.
+    SigningKeyUnusable, VersionExists, StoreUnwritable.
     """
     definition, source = target.definition, target.source
-    version = choose_version(settings.output, definition.name, settings.version)
+    place = _place(definition.name, settings)
     state_dict = read_state_dict(file)
     with searched(source.folders if source else ()), fixed_threads():
         check_definition(definition)
@@ -105,7 +119,13 @@ def package_weights(file: Path, target: Target, settings: PackageSettings) -> Pa
         checkpoint = Checkpoint(module.state_dict(), {"name": definition.name, **facts})
         script = export(module, definition.name, source)
         proven = _ToPack(definition, script, inputs, outputs, facts)
-        return _publish(proven, settings.output, version, source, {CHECKPOINT: checkpoint.document()})
+        return _publish(proven, place, source, {CHECKPOINT: checkpoint.document()})
+
+
+def _place(name: str, settings: PackageSettings) -> _Place:
+    """Raises SettingInvalid, SigningKeyUnusable, VersionExists, StoreUnwritable."""
+    key = None if settings.signing_key is None else read_signing_key(settings.signing_key)
+    return _Place(settings.output, choose_version(settings.output, name, settings.version), key)
 
 
 def _examples(interface: ModelInterface, settings: PackageSettings) -> Values:
@@ -168,13 +188,14 @@ def _reason(error: Exception) -> str:
 
 
 def _publish(
-    model: _ToPack, store: Path, version: str, source: Source | None, companions: Mapping[str, bytes]
+    model: _ToPack, place: _Place, source: Source | None, companions: Mapping[str, bytes]
 ) -> Packaged:
     """Verify, pack, prove in a clean process, write."""
     max_delta = verify(model.script, model.interface, model.inputs, model.outputs)
-    archive = _pack(model, version)
+    archive, name = _pack(model, place.version), model.interface.name
     load_clean([archive], [source])
-    path = publish(archive, store, model.interface.name, version, companions)
+    attestation = companions_for(archive, name, place.version, place.key)
+    path = publish(archive, place.store, name, place.version, {**companions, **attestation})
     return Packaged(path, hashlib.sha256(archive).hexdigest(), max_delta)
 
 

@@ -24,6 +24,7 @@ from seqserve_models.errors import (
 from seqserve_models.facts import library_versions
 from seqserve_models.progress import Progress
 from seqserve_models.shapes import LayerRow
+from seqserve_models.signing_keys import SigningKey, read_signing_key
 from seqserve_models.source import Source
 from seqserve_models.store import choose_version, finished_checkpoints
 from seqserve_models.target import Target
@@ -42,6 +43,7 @@ class BuildSettings:
     version, or what an unfinished checkpoint says.
     data_dir, download: for the data set. device: where to train, `cpu`, `cuda` or `cuda:N`.
     from_checkpoint: an unfinished training to go on with, or weights to start from.
+    signing_key: file with the private key that attests the archives; None attests none.
     """
 
     output: Path
@@ -53,6 +55,7 @@ class BuildSettings:
     version: str | None = None
     device: str = "cpu"
     from_checkpoint: Path | None = None
+    signing_key: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class BuildPlan:
     start: Checkpoint | None = None
     base: Checkpoint | None = None
     is_version_fixed: bool = False
+    signing_key: SigningKey | None = None
 
     @property
     def resumed(self) -> Checkpoint | None:
@@ -122,7 +126,7 @@ def make_plans(targets: Sequence[Target], settings: BuildSettings) -> list[Build
     """A plan for each model, and before a derived one the plan of its base, unless its weights are there.
 
     Raises ModelInvalid, LayerMisfit, SettingInvalid, UnknownDataset, DeviceUnavailable,
-    CheckpointUnusable, VersionExists, StoreUnwritable.
+    CheckpointUnusable, SigningKeyUnusable, VersionExists, StoreUnwritable.
     """
     _check_names(targets)
     if settings.from_checkpoint is not None and len(targets) > 1:
@@ -165,6 +169,7 @@ def make_plan(target: Target, settings: BuildSettings) -> BuildPlan:
         layers=layers,
         start=start,
         is_version_fixed=settings.version is not None or resumes is not None,
+        signing_key=None if settings.signing_key is None else read_signing_key(settings.signing_key),
     )
     plan = replace(plan, base=_find_base(plan, settings))
     if plan.resumed is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
+from shlex import quote
 
 from seqserve_models.errors import StoreUnwritable, VersionExists
 from seqserve_models.store import archive_path, beside, is_version_used
@@ -77,9 +79,13 @@ def _opened(path: Path) -> int:
     for _ in range(TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            # Through a link, whoever else may write here would have us make or lock any file of ours.
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         except FileNotFoundError:  # another build has just removed the folder that it had made
             continue
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                hint = f"look who has made it, and remove it: rm {quote(str(path))}"
+                raise StoreUnwritable(f"{path.parent}: {path.name} is a link", hint=hint) from error
             raise StoreUnwritable(f"{path.parent} cannot be written: {error.strerror or error}") from error
     raise StoreUnwritable(f"{path.parent} cannot be written: it is removed again and again")

@@ -9,10 +9,12 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shlex import quote
 
 from seqserve_models.errors import SettingInvalid, StoreUnwritable, VersionExists
 
 SUM, CHECKPOINT, REPORT, UNFINISHED = ".mar.sha256", ".checkpoint.pt", ".report.html", ".unfinished.pt"
+ATTESTATION = ".mar.sig"
 VERSION_PATTERN = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -77,6 +79,17 @@ def publish(content: bytes, store: Path, name: str, version: str, companions: Ma
     return archive
 
 
+def put_companion(content: bytes, archive: Path, suffix: str) -> None:
+    """Write a file beside an archive, whole, over the one before. Raises StoreUnwritable."""
+    path = beside(archive, suffix)
+    try:
+        with _written_aside(content, path) as aside:
+            aside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreUnwritable(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def keep_unfinished(content: bytes, store: Path, name: str, version: str) -> Path:
     """Write the checkpoint of a training that goes on, over the one before. Raises StoreUnwritable."""
     path = beside(archive_path(store, name, version), UNFINISHED)
@@ -114,7 +127,7 @@ def _check_folder(store: Path) -> None:
 
 def _versions(store: Path, name: str, *more_suffixes: str) -> set[int]:
     """Numbers in use. A sum without its archive counts: somebody is publishing that version."""
-    suffixes = "|".join(map(re.escape, (".mar", SUM, CHECKPOINT, REPORT, *more_suffixes)))
+    suffixes = "|".join(map(re.escape, (".mar", SUM, ATTESTATION, CHECKPOINT, REPORT, *more_suffixes)))
     pattern = re.compile(re.escape(name) + rf"-([1-9][0-9]{{0,17}})(?:{suffixes})")
     found = (pattern.fullmatch(path.name) for path in store.glob("*"))
     return {int(match[1]) for match in found if match is not None}
@@ -131,7 +144,7 @@ def _is_unfinished(store: Path, name: str, version: str) -> VersionExists:
     path = beside(archive_path(store, name, version), UNFINISHED)
     return VersionExists(
         f"version {version} of {name} is kept by an unfinished training",
-        hint=f"go on with --from-checkpoint {path}, or remove that file",
+        hint=f"go on with --from-checkpoint {quote(str(path))}, or remove that file",
     )
 
 

@@ -7,15 +7,22 @@ from pathlib import Path
 import pytest
 
 from seqserve.archive import read_archive
+from seqserve.trust import UNCHECKED
+from seqserve_models.attestation import attestation, statement
+from seqserve_models.signing_keys import make_key, read_signing_key
 from support.command import seqserve
 
 
 def test_a_build_is_shown_and_can_be_served(tmp_path: Path) -> None:
-    ended = seqserve("build", "digit_mlp", "--epochs", "1", "--version", "3", "--output", str(tmp_path))
+    key = make_key("release", tmp_path / "keys").private
+    settings = ("--epochs", "1", "--version", "3", "--signing-key", str(key), "--output", str(tmp_path))
+    ended = seqserve("build", "digit_mlp", *settings)
 
     assert (ended.status, ended.errors) == (0, "")
-    archive = read_archive(tmp_path / "digit_mlp-3.mar")
+    archive = read_archive(tmp_path / "digit_mlp-3.mar", UNCHECKED)
     assert (archive.name, archive.version) == ("digit_mlp", "3")
+    said = statement("digit_mlp", "3", archive.sha256)
+    assert (tmp_path / "digit_mlp-3.mar.sig").read_bytes() == attestation(said, read_signing_key(key))
     assert archive.sha256[:12] in ended.output
     assert str(tmp_path / "digit_mlp-3.mar") in ended.output.replace("\n", "")
 

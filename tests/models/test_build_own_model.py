@@ -9,6 +9,7 @@ import pytest
 from torch import nn
 
 from seqserve.archive import read_archive
+from seqserve.trust import UNCHECKED
 from seqserve_models.build import build, run_plans
 from seqserve_models.dataset import DataOptions, Dataset
 from seqserve_models.definition import ModelDefinition
@@ -69,7 +70,7 @@ def test_a_file_with_layers_of_its_own_is_built(tmp_path: Path) -> None:
     (result,) = build([f"{tmp_path / 'own.py'}:OWN"], BuildSettings(output=tmp_path / "store"))
     assert (result.name, result.dataset, result.test_examples) == ("own", "sums", 10)
     assert result.evaluation.metrics["mean_absolute_error"] < 0.05
-    signature = read_archive(result.path).signature
+    signature = read_archive(result.path, UNCHECKED).signature
     assert signature.task == "regression"
     assert signature.training["metrics"].keys() == {"test_mean_absolute_error", "test_root_mean_square_error"}
 
@@ -84,7 +85,7 @@ def test_a_package_of_ones_own_called_models_is_built(
     (package / "own.py").write_text(OWN.replace("from layers", "from .layers"))
     monkeypatch.chdir(tmp_path)
     (result,) = build(["models.own:OWN"], BuildSettings(output=tmp_path / "store", epochs=2))
-    assert read_archive(result.path).name == "own"
+    assert read_archive(result.path, UNCHECKED).name == "own"
 
 
 def test_what_does_not_fit_is_found_before_anything_is_loaded(

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from seqserve.archive import read_archive
+from seqserve.trust import UNCHECKED
 from seqserve_models.build import run_plans
 from seqserve_models.checkpoint import read_checkpoint
 from seqserve_models.definition import ModelDefinition
@@ -111,7 +112,7 @@ def test_what_was_finished_before_an_interrupt_is_published(
         *("first-1.mar", "first-1.mar.sha256", "first-1.checkpoint.pt", "first-1.report.html"),
         "second-1.unfinished.pt",
     }
-    read_archive(tmp_path / "first-1.mar")
+    read_archive(tmp_path / "first-1.mar", UNCHECKED)
 
 
 @pytest.mark.parametrize("where", ["prove.export", "build.load_clean"])

@@ -104,6 +104,15 @@ async def test_answers_agree_with_the_eager_model_at_every_batch_size(digit: Arc
             np.testing.assert_allclose(rows, eager(IMAGES[:size]), rtol=bound.relative, atol=bound.absolute)
 
 
+async def test_what_runs_are_the_bytes_that_were_read_though_the_file_is_replaced(
+    digit: Archive, tmp_path: Path
+) -> None:
+    (tmp_path / "digit-1.mar").write_bytes(b"another model")
+    async with engine_on("cpu") as engine:
+        model = await engine.load(digit)
+        np.testing.assert_allclose(await model.infer(IMAGES[:1]), eager(IMAGES[:1]), atol=1e-5)
+
+
 async def test_a_loaded_archive_passes_its_golden_check(digit: Archive) -> None:
     async with engine_on("cpu") as engine:
         assert await check_golden(digit, await engine.load(digit), engine.device) <= 1e-5

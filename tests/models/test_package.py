@@ -15,8 +15,11 @@ from torch import nn
 from seqserve.archive import read_archive
 from seqserve.engines.embedded import EmbeddedEngine
 from seqserve.golden import check_golden
+from seqserve.trust import UNCHECKED
+from seqserve_models.attestation import attestation, statement
 from seqserve_models.build import BuildResult
 from seqserve_models.checkpoint import read_checkpoint, weights_sha256
+from seqserve_models.signing_keys import make_key, read_signing_key
 from seqserve_models.weights import read_torchscript
 from support.command import Ended, seqserve
 
@@ -80,7 +83,7 @@ def package(*arguments: str) -> Ended:
 
 
 async def answers_as_its_golden_rows(path: Path) -> bool:
-    archive = read_archive(path)
+    archive = read_archive(path, UNCHECKED)
     engine = EmbeddedEngine(device="cpu")
     try:
         return await check_golden(archive, await engine.load(archive), "cpu") <= 1e-5
@@ -92,7 +95,7 @@ async def test_torchscript_with_a_signature(folder: Path) -> None:
     save_script(network().eval(), folder / "trained.pt")
     ended = package("trained.pt", "--signature", "signature.json")
     assert (ended.status, ended.errors) == (0, "")
-    archive = read_archive(folder / "model-store" / "mine-1.mar")
+    archive = read_archive(folder / "model-store" / "mine-1.mar", UNCHECKED)
     assert archive.sha256 in ended.output
     assert archive.signature.training["dataset"] == "flowers"
     assert archive.signature.training["packaged_from"] == "TorchScript"
@@ -102,8 +105,12 @@ async def test_torchscript_with_a_signature(folder: Path) -> None:
     assert np.unique(archive.golden_inputs).size == 32  # examples that are all equal would prove little
     assert await answers_as_its_golden_rows(folder / "model-store" / "mine-1.mar")
 
-    again = package("trained.pt", "--signature", "signature.json", "--output", "another", "--version", "1")
+    key = make_key("release", folder / "keys").private
+    elsewhere = ("--output", "another", "--version", "1", "--signing-key", str(key))
+    again = package("trained.pt", "--signature", "signature.json", *elsewhere)
     assert again.status == 0
+    attested = attestation(statement("mine", "1", archive.sha256), read_signing_key(key))
+    assert (folder / "another" / "mine-1.mar.sig").read_bytes() == attested
     first, second = (folder / store / "mine-1.mar" for store in ("model-store", "another"))
     assert first.read_bytes() == second.read_bytes()
 
@@ -122,20 +129,20 @@ async def test_weights_with_a_definition_that_has_a_layer_of_its_own(folder: Pat
     assert (ended.status, ended.errors) == (0, "")
     path = folder / "model-store" / "own-1.mar"
     assert await answers_as_its_golden_rows(path)
-    np.testing.assert_array_equal(read_archive(path).golden_inputs, np.load(folder / "rows.npy"))
+    np.testing.assert_array_equal(read_archive(path, UNCHECKED).golden_inputs, np.load(folder / "rows.npy"))
 
     checkpoint = read_checkpoint(path.with_name("own-1.checkpoint.pt"))
     assert checkpoint.is_finished
     assert torch.equal(checkpoint.state_dict["0.weight"], weights["0.weight"].float())
-    hashed = read_archive(path).signature.training["weights_sha256"]
+    hashed = read_archive(path, UNCHECKED).signature.training["weights_sha256"]
     assert hashed == checkpoint.settings["weights_sha256"] == weights_sha256(checkpoint.state_dict)
 
 
 def test_a_checkpoint_of_a_build_is_archived_again(folder: Path, built: BuildResult) -> None:
     checkpoint = built.path.with_name("digit_mlp-1.checkpoint.pt")
     assert package(str(checkpoint), "--definition", "digit_mlp").status == 0
-    again = read_archive(folder / "model-store" / "digit_mlp-1.mar")
-    assert again.torchscript == read_archive(built.path).torchscript
+    again = read_archive(folder / "model-store" / "digit_mlp-1.mar", UNCHECKED)
+    assert again.torchscript == read_archive(built.path, UNCHECKED).torchscript
 
 
 @pytest.mark.parametrize(
@@ -286,6 +293,8 @@ BY_SIGNATURE, BY_DEFINITION = ("--signature", "signature.json"), ("--definition"
         (("weights.pt",), "TorchScript needs --signature, weights need --definition"),
         (("weights.pt", *BY_DEFINITION, *BY_SIGNATURE), "TorchScript needs --signature"),
         (("script.pt", *BY_SIGNATURE, "--version", "0"), "versions are whole numbers"),
+        (("script.pt", *BY_SIGNATURE, "--signing-key", "gone.key"), "gone.key cannot be read"),
+        (("weights.pt", *BY_DEFINITION, "--signing-key", "text.pt"), "text.pt may be read by others"),
     ],
 )
 def test_what_cannot_be_packaged_is_exit_status_2_and_one_line(

@@ -18,6 +18,7 @@ from seqserve.engines.embedded import EmbeddedEngine
 from seqserve.golden import check_golden
 from seqserve.signature import Signature
 from seqserve.tensors import RawTensor, decode
+from seqserve.trust import UNCHECKED
 from seqserve_models.build import BuildResult, build
 from seqserve_models.export import load
 from seqserve_models.handler import Handler
@@ -171,7 +172,7 @@ def test_the_line_finds_its_weight_and_bias(straight: BuildResult) -> None:
 
 
 async def test_a_value_is_served_as_it_is(straight: BuildResult, tmp_path: Path) -> None:
-    archive = read_archive(straight.path)
+    archive = read_archive(straight.path, UNCHECKED)
     engine = EmbeddedEngine(device="cpu")
     try:
         model = await engine.load(archive)
@@ -206,14 +207,14 @@ def test_an_archive_built_again_elsewhere_has_the_same_bytes(
 def test_the_signature_says_the_models_own_shape_and_the_three_others(
     name: str, own: str, archives: dict[str, BuildResult]
 ) -> None:
-    signature = read_archive(archives[name].path).signature
+    signature = read_archive(archives[name].path, UNCHECKED).signature
     assert signature.layouts[signature.input.example_shape] == own
     assert signature.layouts == {shape: layout for layout, shape in SHAPES.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_served_archive_passes_its_golden_check(name: str, archives: dict[str, BuildResult]) -> None:
-    archive = read_archive(archives[name].path)
+    archive = read_archive(archives[name].path, UNCHECKED)
     engine = EmbeddedEngine(device="cpu")
     try:
         assert await check_golden(archive, await engine.load(archive), "cpu") <= 1e-5
@@ -225,7 +226,7 @@ async def test_a_served_archive_passes_its_golden_check(name: str, archives: dic
 async def test_the_gateway_answers_the_same_in_all_four_shapes(
     name: str, archives: dict[str, BuildResult]
 ) -> None:
-    archive = read_archive(archives[name].path)
+    archive = read_archive(archives[name].path, UNCHECKED)
     engine = EmbeddedEngine(device="cpu")
     try:
         model = await engine.load(archive)
@@ -250,7 +251,7 @@ def test_the_handler_answers_the_same_in_all_four_shapes_as_the_torchscript_does
     handler = handler_of(archives[name].path, tmp_path)
     own = torch.from_numpy(IMAGES.reshape(-1, *find_model(name).input_shape))
     with torch.inference_mode():
-        expected = load(read_archive(archives[name].path).torchscript)(own).numpy()
+        expected = load(read_archive(archives[name].path, UNCHECKED).torchscript)(own).numpy()
     answers = []
     for shape in SHAPES.values():
         document = {"instances": IMAGES.reshape(-1, *shape).tolist()}
@@ -264,7 +265,7 @@ def test_the_handler_answers_the_same_in_all_four_shapes_as_the_torchscript_does
 
 
 def test_batch_norm_is_archived_for_evaluation(archives: dict[str, BuildResult]) -> None:
-    script = read_archive(archives["digit_bottleneck"].path).torchscript
+    script = read_archive(archives["digit_bottleneck"].path, UNCHECKED).torchscript
     module = load(script)
     images = torch.from_numpy(IMAGES[:, None])
     with torch.inference_mode():

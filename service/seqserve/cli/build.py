@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from seqserve.cli.build_side import build_faults, imported, output_option, version_option
+from seqserve.cli.build_side import (
+    build_faults,
+    imported,
+    output_option,
+    signing_key_option,
+    version_option,
+)
 from seqserve.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Go on with an unfinished training, or start from the weights of a finished one.",
 )
+@signing_key_option
 def command(*, targets: tuple[str, ...], is_all: bool, **settings: Any) -> None:
     """Train MODELs, export and verify them, and write their archives into the model store.
 

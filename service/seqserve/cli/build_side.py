@@ -21,6 +21,13 @@ version_option = click.option(
     "--version", help="A version that the store does not have. [default: the next number]"
 )
 
+signing_key_option = click.option(
+    "--signing-key",
+    type=click.Path(path_type=Path),
+    envvar="SEQSERVE_SIGNING_KEY",
+    help="Private key that attests the archive, of `seqserve keys new`; also SEQSERVE_SIGNING_KEY.",
+)
+
 
 @contextmanager
 def imported(what: str) -> Iterator[None]:

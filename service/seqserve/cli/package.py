@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from seqserve.cli.build_side import build_faults, imported, output_option, version_option
+from seqserve.cli.build_side import (
+    build_faults,
+    imported,
+    output_option,
+    signing_key_option,
+    version_option,
+)
 
 
 @click.command("package")
@@ -25,6 +31,7 @@ from seqserve.cli.build_side import build_faults, imported, output_option, versi
     type=click.Path(path_type=Path),
     help="A .npy file of float32 inputs to verify with. [default: made up within the range]",
 )
+@signing_key_option
 def command(*, file: Path, signature: Path | None, definition: str | None, **settings: Any) -> None:
     """Verify and archive FILE, a trained model: TorchScript, or a state_dict or checkpoint.
 
