@@ -10,15 +10,24 @@ import math
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from seqserve.errors import ArchiveInvalid
+from seqserve.errors import ArchiveInvalid, quote_came
 
 SCHEMA_VERSION = 1
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z"
+MAX_BATCH_BYTES = 256 * 2**20
+"""Of one batch's inputs and outputs together: an engine makes one at warm-up."""
+MAX_EXAMPLE_BYTES = 64 * 2**20
+"""Of one example's input and output together: an archive brings several as golden rows."""
+MAX_EXAMPLE_SHAPES = 64
+MAX_LABELS = 65536
+MAX_LABEL_CHARACTERS = 256
+MAX_ALL_LABELS_CHARACTERS = 2**19
 VERSION_PATTERN = r"^[1-9][0-9]{0,17}\Z"
 
 Layout = Literal["flat", "HW", "CHW", "HWC"]
+Label = Annotated[str, Field(max_length=MAX_LABEL_CHARACTERS)]
 Dimension = Annotated[int, Field(ge=1, le=2**31)]
 
 
@@ -46,10 +55,17 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="python-re")
 
 
+def _printable(name: str) -> str:
+    """Names stand in replies, logs and on terminals."""
+    if not name.isprintable():
+        raise ValueError(f"{quote_came(name)} has characters that cannot be printed")
+    return name
+
+
 class TensorSpec(_Frozen):
     """One input or output: OIP datatype, shape with -1 for the batch."""
 
-    name: str = Field(min_length=1, max_length=128)
+    name: Annotated[str, AfterValidator(_printable)] = Field(min_length=1, max_length=128)
     datatype: Literal["FP32"]
     shape: list[int] = Field(min_length=1, max_length=8)
 
@@ -82,10 +98,10 @@ class Signature(_Frozen):
     task: Literal["classification", "regression"]
     input: TensorSpec
     output: TensorSpec
-    example_shapes: list[ExampleShape] = Field(min_length=1)
+    example_shapes: list[ExampleShape] = Field(min_length=1, max_length=MAX_EXAMPLE_SHAPES)
     minimum: float | None = Field(default=None, allow_inf_nan=False)
     maximum: float | None = Field(default=None, allow_inf_nan=False)
-    labels: list[str] = Field(default_factory=list)
+    labels: list[Label] = Field(default_factory=list, max_length=MAX_LABELS)
     max_batch_size: int = Field(ge=1, le=65536)
     resize: bool = False  # PNG and JPEG files of other sizes are brought to the image's
     invert: bool = False  # and their pixels turned over, 255 - pixel
@@ -114,6 +130,20 @@ class Signature(_Frozen):
             raise ValueError(f"example shape {list(wrong[0])} has not the input's {self.elements} elements")
         if self.labels and self.output.shape[1:] != [len(self.labels)]:
             raise ValueError(f"{len(self.labels)} labels for an output of shape {self.output.shape}")
+        return self
+
+    @model_validator(mode="after")
+    def _memory_is_bounded(self) -> Self:
+        example = 4 * (self.elements + math.prod(self.output.example_shape))
+        if example > MAX_EXAMPLE_BYTES:
+            raise ValueError(
+                f"one example takes {example} bytes with its output; accepted: {MAX_EXAMPLE_BYTES}"
+            )
+        if self.max_batch_size * example > MAX_BATCH_BYTES:
+            accepted = MAX_BATCH_BYTES // example
+            raise ValueError(f"max_batch_size {self.max_batch_size}; accepted for this size: {accepted}")
+        if sum(map(len, self.labels)) > MAX_ALL_LABELS_CHARACTERS:
+            raise ValueError(f"labels: more than {MAX_ALL_LABELS_CHARACTERS} characters altogether")
         return self
 
     @model_validator(mode="after")

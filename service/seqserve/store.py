@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqserve.archive import read_archive, scan_store
-from seqserve.errors import ArchiveInvalid
+from seqserve.errors import ArchiveInvalid, ArchiveUntrusted
 from seqserve.lease import SERVED, claim, is_held
 from seqserve.repository.routing import Routing
 from seqserve.signature import Signature
+from seqserve.trust import Trust
 
 # What may lie beside an archive, by what follows `<name>-<version>`. The archive itself is not among them.
 COMPANIONS = (".mar.sha256", ".mar.sig", ".checkpoint.pt", ".report.html")
@@ -30,7 +31,8 @@ SECONDS_OF_A_PUBLISH = 60.0
 class StoredArchive:
     """An archive of a store. signature, sha256: empty where it is not sound; `fault` says why.
 
-    is_served: None where that cannot be told.
+    is_served: None where that cannot be told. attested_by: ids of trusted keys. is_untrusted: nobody trusted
+    has attested it, and whether it is sound is not known.
     """
 
     path: Path
@@ -38,7 +40,15 @@ class StoredArchive:
     is_served: bool | None
     signature: Signature | None = None
     sha256: str = ""
+    attested_by: tuple[str, ...] = ()
     fault: str = ""
+    is_untrusted: bool = False
+
+    @property
+    def name_and_version(self) -> tuple[str, str]:
+        """By the file's name: all that is known of one that is not sound."""
+        named = ARCHIVE_NAME.fullmatch(self.path.name)
+        return (named["name"], named["version"]) if named else (self.path.name, "")
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Pruned:
         return self.kept_because not in ("", SERVED, PINNED)
 
 
-def read_store(store: Path) -> Iterator[StoredArchive]:
+def read_store(store: Path, trust: Trust) -> Iterator[StoredArchive]:
     """Every archive, read in full. Raises StoreMissing."""
     for path in scan_store(store):
         try:
@@ -68,11 +78,12 @@ def read_store(store: Path) -> Iterator[StoredArchive]:
             continue
         served = is_held(path)
         try:
-            archive = read_archive(path)
+            archive = read_archive(path, trust)
         except ArchiveInvalid as error:
-            yield StoredArchive(path, size, served, fault=str(error))
+            is_untrusted = isinstance(error, ArchiveUntrusted)
+            yield StoredArchive(path, size, served, fault=str(error), is_untrusted=is_untrusted)
         else:
-            yield StoredArchive(path, size, served, archive.signature, archive.sha256)
+            yield StoredArchive(path, size, served, archive.signature, archive.sha256, archive.attested_by)
 
 
 def leftovers(store: Path) -> list[Path]:
@@ -82,6 +93,7 @@ def leftovers(store: Path) -> list[Path]:
 
 def prune(
     store: Path,
+    trust: Trust,
     *,
     keep: int,
     model: str | None = None,
@@ -90,13 +102,13 @@ def prune(
 ) -> list[Pruned]:
     """Remove the archives behind the `keep` highest sound versions of each model, and what lies beside them.
 
-    One that is not sound counts for nothing, and only goes where enough sound ones are above it. One that a
-    gateway of this machine serves stays, and so does one that a label or weight in `routing` names. What an
-    interrupted prune left of such versions goes as well; companions of higher versions stay, for somebody
-    may want their weights. Raises StoreMissing.
+    One that is not sound, or not trusted, counts for nothing, and only goes where enough sound ones are
+    above it. One that a gateway of this machine serves stays, and so does one that a label or weight in
+    `routing` names. What an interrupted prune left of such versions goes as well; companions of higher
+    versions stay, for somebody may want their weights. Raises StoreMissing.
     """
     versions = _versions(store, model)
-    lowest_kept = {name: _lowest_kept(found, keep) for name, found in versions.items()}
+    lowest_kept = {name: _lowest_kept(found, keep, trust) for name, found in versions.items()}
     orphans = _orphans(store, lowest_kept)
     done = [
         Pruned(path, kept_because=PINNED)
@@ -124,15 +136,15 @@ def _versions(store: Path, model: str | None) -> dict[str, dict[int, Path]]:
     return found
 
 
-def _lowest_kept(versions: Mapping[int, Path], keep: int) -> int:
+def _lowest_kept(versions: Mapping[int, Path], keep: int, trust: Trust) -> int:
     """The `keep`-th highest version that is sound; 0 where there are fewer, so that nothing goes."""
-    sound = (number for number in sorted(versions, reverse=True) if _is_sound(versions[number]))
+    sound = (number for number in sorted(versions, reverse=True) if _is_sound(versions[number], trust))
     return next(itertools.islice(sound, keep - 1, None), 0)
 
 
-def _is_sound(path: Path) -> bool:
+def _is_sound(path: Path, trust: Trust) -> bool:
     try:
-        read_archive(path)
+        read_archive(path, trust)
     except ArchiveInvalid:
         return False
     return True

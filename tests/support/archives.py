@@ -50,7 +50,9 @@ def write_archive(path: Path, members: Members) -> Path:
     with zipfile.ZipFile(buffer, "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # zipfile warns of duplicates, which some tests want
         for member, content in sorted(members):
-            archive.writestr(zipfile.ZipInfo(member), content, zipfile.ZIP_DEFLATED)
+            entry = zipfile.ZipInfo(member)
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     path.write_bytes(buffer.getvalue())
     write_sidecar(path)
     return path

@@ -13,6 +13,7 @@ from seqserve.repository.patience import SETTLE_SECONDS
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.sync import StoreSync
 from seqserve.repository.table import Repository
+from seqserve.trust import UNCHECKED, Trust
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.repositories import store_sync
@@ -42,6 +43,7 @@ class World:
     store: Path
     policy: str = "all"
     time: float = 100.0
+    trust: Trust = UNCHECKED
     engine: FakeEngine = field(default_factory=FakeEngine)
     repository: Repository = field(default_factory=Repository)
     notes: Notes = field(default_factory=Notes)
@@ -50,6 +52,7 @@ class World:
         self.sync: StoreSync = store_sync(
             self.repository, lambda: scan_store(self.store), self.engine,
             policy_of=lambda _: VersionPolicy.parse(self.policy), observer=self.notes, clock=lambda: self.time,
+            trust=self.trust,
         )  # fmt: skip
 
     def add(self, version: str, name: str = "tiny", *, agrees: bool = True) -> Path:

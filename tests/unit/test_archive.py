@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from seqserve import archive as archive_module
-from seqserve.archive import Archive, read_archive, scan_store
+from seqserve import zip_layout
+from seqserve.archive import read_archive, scan_store
 from seqserve.errors import ArchiveInvalid, StoreMissing
 from seqserve.signature import Signature
+from seqserve.trust import UNCHECKED
 from support.archives import (
     TORCHSCRIPT,
     made_up_golden,
@@ -38,7 +40,7 @@ EVEN = np.full((2, 2), 0.5, np.float32)
 
 def _refusal(path: Path) -> str:
     with pytest.raises(ArchiveInvalid) as refusal:
-        read_archive(path)
+        read_archive(path, UNCHECKED)
     assert str(refusal.value).startswith(f"{path.name}: ")
     return str(refusal.value)
 
@@ -61,7 +63,7 @@ def _manifest(**changes: str) -> bytes:
 def test_a_sound_archive_gives_all_it_holds(tmp_path: Path) -> None:
     inputs = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 6)
     path = make_archive(tmp_path, golden=(inputs, EVEN))
-    found = read_archive(path)
+    found = read_archive(path, UNCHECKED)
     assert (found.name, found.version) == ("tiny", "1")
     assert found.signature == TINY
     assert found.torchscript == TORCHSCRIPT
@@ -80,7 +82,7 @@ def test_a_file_that_is_named_after_another_version_is_refused(tmp_path: Path) -
 
 def test_a_regression_archive_needs_no_labels(tmp_path: Path) -> None:
     line = Signature.parse(signature_document("line"))
-    found = read_archive(make_archive(tmp_path, "line", "12", signature=line))
+    found = read_archive(make_archive(tmp_path, "line", "12", signature=line), UNCHECKED)
     assert found.version == "12"
     assert found.golden_inputs.shape == (2, 1)
 
@@ -96,34 +98,6 @@ def test_one_flipped_byte_anywhere_is_refused(tmp_path: Path) -> None:
         changed[position] ^= 1
         path.write_bytes(changed)
         assert "SHA-256 is" in _refusal(path)
-
-
-def test_a_flipped_byte_under_a_forged_sidecar_never_changes_what_is_served(tmp_path: Path) -> None:
-    path = make_archive(tmp_path)
-    whole = path.read_bytes()
-    sound = read_archive(path)
-    refused = 0
-    for position in range(len(whole)):
-        changed = bytearray(whole)
-        changed[position] ^= 0x55
-        path.write_bytes(changed)
-        write_sidecar(path)
-        try:
-            found = read_archive(path)
-        except ArchiveInvalid:
-            refused += 1
-            continue
-        assert _served(found) == _served(sound)  # only the zip's own notes differ, dates for example
-    assert refused > len(whole) / 2
-
-
-def _served(found: Archive) -> tuple[object, ...]:
-    return (
-        found.signature,
-        found.torchscript,
-        found.golden_inputs.tobytes(),
-        found.golden_outputs.tobytes(),
-    )
 
 
 def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
@@ -145,6 +119,12 @@ def test_a_sidecar_that_is_not_one_line_of_sha256sum_is_refused(tmp_path: Path, 
     path = make_archive(tmp_path)
     (tmp_path / "tiny-1.mar.sha256").write_text(text)
     assert "not one line of sha256sum" in _refusal(path)
+
+
+def test_a_long_sidecar_is_not_read(tmp_path: Path) -> None:
+    path = make_archive(tmp_path)
+    (tmp_path / "tiny-1.mar.sha256").write_bytes(bytes(4097))
+    assert "tiny-1.mar.sha256 cannot be read: it has more than 4096 bytes" in _refusal(path)
 
 
 def test_the_sidecar_is_compared_before_the_archive_is_parsed(tmp_path: Path) -> None:
@@ -259,7 +239,7 @@ def test_members_that_inflate_to_too_much_together_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_archive(tmp_path)
-    monkeypatch.setattr(archive_module, "MAX_UNCOMPRESSED_BYTES", 500)
+    monkeypatch.setattr(zip_layout, "MAX_UNCOMPRESSED_BYTES", 500)
     assert "the archive inflates to more than 500 bytes" in _refusal(path)
 
 
@@ -271,7 +251,7 @@ def test_a_member_larger_than_its_header_says_is_refused(tmp_path: Path) -> None
     struct.pack_into("<I", whole, entry + 24, size - 1)
     path.write_bytes(whole)
     write_sidecar(path)
-    assert "no readable zip" in _refusal(path)
+    assert "its local header differs" in _refusal(path)
 
 
 def test_other_compressions_than_deflate_are_refused(tmp_path: Path) -> None:
@@ -309,7 +289,7 @@ def test_a_signature_that_does_not_hold_together_is_refused(tmp_path: Path) -> N
     ("golden", "says"),
     [
         (npz(inputs=HALVES), "holds ['inputs.npy']"),
-        (npz(inputs=HALVES, outputs=EVEN, more=EVEN), "not the arrays inputs and outputs"),
+        (npz(inputs=HALVES, outputs=EVEN, more=EVEN), "'outputs.npy'], not ['inputs.npy', 'outputs.npy']"),
         (npz(inputs=HALVES[:1], outputs=EVEN), "1 inputs and 2 outputs"),
         (npz(inputs=HALVES[:0], outputs=EVEN[:0]), "inputs has shape [0, 6]"),
         (npz(inputs=HALVES[:, :5], outputs=EVEN), "inputs has shape [2, 5]"),

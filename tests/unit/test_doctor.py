@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from seqserve.doctor.examination import Check, examination
 from seqserve.doctor.finding import Finding, fault, ok, warning
 from seqserve.doctor.variables import check_variables
 from seqserve.errors import SettingsInvalid
-from seqserve.settings import Settings, read_settings
+from seqserve.settings import Settings
+from seqserve.settings_reading import read_settings
 from support.archives import make_archive
 from support.command import Ended, seqserve
 
@@ -121,6 +123,13 @@ def test_a_misspelt_variable_is_told_with_the_right_name(environment: pytest.Mon
     assert "secret" not in f"{finding}"
 
 
+def test_variables_of_other_commands_are_no_misspelt_settings(environment: pytest.MonkeyPatch) -> None:
+    for name in ("ADDRESS", "TOKEN", "TOKEN_FILE", "TLS_CA", "SIGNING_KEY"):
+        environment.setenv(f"SEQSERVE_{name}", "anything")
+
+    assert [finding.status for finding in check_variables()] == ["ok"]
+
+
 def test_a_variable_like_no_setting_is_to_be_unset() -> None:
     assert "`seqserve config`" in check_variables(["SEQSERVE_QQQQ"])[0].advice
     assert check_variables([])[0].status == "ok"
@@ -156,6 +165,16 @@ def test_torchserve_is_looked_at_where_the_gateway_runs_one(tmp_path: Path) -> N
     assert unused(tmp_path, engine="torchserve") == {"torchserve-addresses"}
     external = {"engine": "torchserve", "torchserve_address": "somewhere:7070"}
     assert unused(tmp_path, **external) == DEPENDS_ON_TORCHSERVE
+
+
+def test_operations_md_tells_of_every_check() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    table = page.partition("| check | fault or warning |")[2].partition("\n\n")[0]
+    first_cells = [row.split("|")[1] for row in table.splitlines() if row]
+
+    assert {name for cell in first_cells for name in re.findall(r"`([a-z-]+)`", cell)} == {
+        check.name for check in examination(Settings)
+    }
 
 
 def test_settings_are_read_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from seqserve.doctor.ports import Listening, check_ports, listenings
 from seqserve.doctor.threads import check_threads
 from seqserve.engines.torchserve.config import Programs
 from seqserve.errors import DependencyMissing
-from seqserve.settings import read_settings
+from seqserve.settings_reading import read_settings
 
 pytestmark = pytest.mark.usefixtures("environment")
 

@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from seqserve.doctor.archives import check_sections, check_store
 from seqserve.doctor.contents import read_contents
 from seqserve.doctor.finding import Finding
 from seqserve.doctor.handlers import check_handlers
 from seqserve.doctor.messages import check_messages
+from seqserve.engines.torchserve.config import LARGEST_MESSAGE_BYTES
 from seqserve.engines.torchserve.wire import message_bytes
 from seqserve.errors import DependencyMissing
-from seqserve.settings import read_settings
+from seqserve.settings_reading import read_settings
 from seqserve.signature import Signature
+from seqserve.trust import UNCHECKED, Trust
 from support.archives import make_archive
+from support.attesting import Signer, attest, trusting
 from support.contract import signature_document
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -25,7 +29,7 @@ TINY = Signature.parse(signature_document("tiny_image"))
 
 
 def store(folder: Path) -> list[Finding]:
-    return check_store(read_contents(folder))
+    return check_store(read_contents(folder, UNCHECKED))
 
 
 def statuses(findings: list[Finding]) -> list[str]:
@@ -103,7 +107,7 @@ def test_what_belongs_to_no_archive_is_a_warning(tmp_path: Path, monkeypatch: py
 
 
 def sections(folder: Path, models: dict[str, Any]) -> list[Finding]:
-    return check_sections(read_settings({"models": models}), read_contents(folder))
+    return check_sections(read_settings({"models": models}), read_contents(folder, UNCHECKED))
 
 
 def test_sections_of_what_is_in_the_store_are_fine(tmp_path: Path) -> None:
@@ -135,6 +139,34 @@ def test_labels_and_weights_of_versions_that_are_not_there_are_warnings(tmp_path
 # ---- handlers ----
 
 
+def test_only_handlers_of_attested_archives_are_imported_where_that_is_required(tmp_path: Path) -> None:
+    signer = Signer()
+    trust = trusting(tmp_path / "trusted", release=signer)
+    attest(make_archive(tmp_path, "good", replace={"handler.py": b"good"}), signer)
+    make_archive(tmp_path, "stray", replace={"handler.py": b"stray"})
+    imported: list[bytes] = []
+
+    def import_one(content: bytes) -> str:
+        imported.append(content)
+        return ""
+
+    contents = read_contents(tmp_path, trust)
+    check_handlers(contents, import_one)
+    assert imported == [b"good"]
+    [_, finding] = check_store(contents)
+    assert finding.status == "fault"
+    assert "stray-1.mar: there is no stray-1.mar.sig" in finding.found
+    assert "seqserve attest stray-1.mar" in finding.advice
+
+
+def test_archives_that_are_taken_though_nobody_trusted_attested_them_are_warnings(tmp_path: Path) -> None:
+    keys = trusting(tmp_path / "trusted", release=Signer()).keys
+    make_archive(tmp_path)
+    [_, finding] = check_store(read_contents(tmp_path, Trust("warn", keys)))
+    assert finding.status == "warning"
+    assert finding.found == "tiny-1.mar: there is no tiny-1.mar.sig beside it"
+
+
 def test_each_distinct_handler_is_imported_once(tmp_path: Path) -> None:
     for name, handler in (("a", b"one"), ("b", b"two"), ("c", b"one")):
         make_archive(tmp_path, name, replace={"handler.py": handler})
@@ -144,7 +176,7 @@ def test_each_distinct_handler_is_imported_once(tmp_path: Path) -> None:
         imported.append(content)
         return ""
 
-    assert [one.found for one in check_handlers(read_contents(tmp_path), import_one)] == [
+    assert [one.found for one in check_handlers(read_contents(tmp_path, UNCHECKED), import_one)] == [
         "imported: 2, of 3 archives"
     ]
     assert imported == [b"one", b"two"]
@@ -153,7 +185,7 @@ def test_each_distinct_handler_is_imported_once(tmp_path: Path) -> None:
 def test_a_handler_that_cannot_be_imported_is_a_fault_of_all_its_archives(tmp_path: Path) -> None:
     for name in ("a", "b"):
         make_archive(tmp_path, name, replace={"handler.py": b"import nowhere"})
-    [finding] = check_handlers(read_contents(tmp_path), lambda _: "No module named 'nowhere'")
+    [finding] = check_handlers(read_contents(tmp_path, UNCHECKED), lambda _: "No module named 'nowhere'")
 
     assert finding.status == "fault"
     assert "of a-1.mar, b-1.mar cannot be imported: No module named 'nowhere'" in finding.found
@@ -163,9 +195,13 @@ def test_handlers_are_left_alone_where_there_are_none_or_nothing_to_import_them_
     def import_one(content: bytes) -> str:
         raise DependencyMissing("no TorchServe")
 
-    assert check_handlers(read_contents(tmp_path), import_one)[0].found.startswith("not used: the store has")
+    assert check_handlers(read_contents(tmp_path, UNCHECKED), import_one)[0].found.startswith(
+        "not used: the store has"
+    )
     make_archive(tmp_path)
-    assert check_handlers(read_contents(tmp_path), import_one)[0].found.startswith("not used: they can be")
+    assert check_handlers(read_contents(tmp_path, UNCHECKED), import_one)[0].found.startswith(
+        "not used: they can be"
+    )
 
 
 # ---- messages ----
@@ -209,12 +245,13 @@ def test_requests_beyond_what_grpc_takes_are_a_warning() -> None:
     assert "--max-request-examples" in finding.advice
 
 
-def test_a_batch_that_torchserve_does_not_take_is_a_fault_where_there_is_one() -> None:
-    large = sized(10**6, max_batch_size=600)
-    assert statuses(messages(large, max_request_examples=100)) == ["ok"]
-    _, finding = messages(large, with_torchserve=True, max_request_examples=100)
-    assert finding.status == "fault"
-    assert "a batch of 600 examples of tiny_image 1" in finding.found
+def test_the_largest_batch_of_any_model_is_one_that_torchserve_can_take() -> None:
+    for elements, batch in ((1022, 65536), (2**24 - 2, 4)):
+        largest = sized(elements, max_batch_size=batch)
+        assert 2**27 < message_bytes(largest) < LARGEST_MESSAGE_BYTES
+        assert statuses(messages(largest, with_torchserve=True, max_request_examples=4)) == ["ok", "ok"]
+        with pytest.raises(ValidationError, match="max_batch_size"):
+            sized(elements, max_batch_size=batch + 1)
 
 
 @pytest.mark.parametrize("is_external", [False, True])
@@ -242,3 +279,12 @@ def test_a_store_without_models_has_no_largest_batch() -> None:
     found = check_messages(read_settings({}), [], with_torchserve=True, is_external=True)
 
     assert statuses(found) == ["ok"]
+
+
+def test_what_to_do_about_a_name_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqserve.store.SECONDS_OF_A_PUBLISH", -1.0)
+    (tmp_path / "ev$(id)-1.mar").write_bytes(b"x")
+    (tmp_path / ".$(id).partial").touch()
+    advice = " ".join(finding.advice for finding in check_store(read_contents(tmp_path, UNCHECKED)))
+    assert "sha256sum 'ev$(id)-1.mar' > 'ev$(id)-1.mar.sha256'." in advice
+    assert f"rm '{tmp_path}/.$(id).partial'." in advice

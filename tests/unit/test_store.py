@@ -12,6 +12,7 @@ from seqserve.errors import StoreMissing
 from seqserve.lease import SERVED, claim, hold
 from seqserve.repository.routing import Routing
 from seqserve.store import PINNED, Pruned, leftovers, prune, read_store
+from seqserve.trust import UNCHECKED
 from support.archives import make_archive
 
 SUFFIXES = (".mar", ".mar.sha256", ".checkpoint.pt", ".report.html")
@@ -54,7 +55,7 @@ def long_ago(path: Path) -> Path:
 def test_every_archive_is_listed_also_one_that_is_not_sound(tmp_path: Path) -> None:
     sound = make_archive(tmp_path)
     (tmp_path / "broken-1.mar").write_bytes(b"no zip")
-    broken, good = read_store(tmp_path)
+    broken, good = read_store(tmp_path, UNCHECKED)
     assert (broken.path.name, broken.signature) == ("broken-1.mar", None)
     assert "broken-1.mar" in broken.fault
     assert good.signature is not None
@@ -64,13 +65,13 @@ def test_every_archive_is_listed_also_one_that_is_not_sound(tmp_path: Path) -> N
 def test_the_list_says_what_is_served(tmp_path: Path) -> None:
     path = make_archive(tmp_path)
     with hold(path):
-        assert [one.is_served for one in read_store(tmp_path)] == [True]
-    assert [one.is_served for one in read_store(tmp_path)] == [False]
+        assert [one.is_served for one in read_store(tmp_path, UNCHECKED)] == [True]
+    assert [one.is_served for one in read_store(tmp_path, UNCHECKED)] == [False]
 
 
 def test_who_is_served_is_unknown_while_another_command_claims_an_archive(tmp_path: Path) -> None:
     with claim(make_archive(tmp_path)):
-        assert [one.is_served for one in read_store(tmp_path)] == [None]
+        assert [one.is_served for one in read_store(tmp_path, UNCHECKED)] == [None]
 
 
 def test_what_an_interrupted_publish_left_is_told(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_what_a_build_renames_while_we_look_is_nothing_left_over(
 def test_the_highest_versions_of_each_model_stay(tmp_path: Path) -> None:
     fill(tmp_path, "m-2", "m-9", "m-10", "other-1", "m-1.b-1")
     freed = sum((tmp_path / name).stat().st_size for name in files_of("m-2"))
-    done = prune(tmp_path, keep=2)
+    done = prune(tmp_path, UNCHECKED, keep=2)
     assert [one.path.name for one in done] == ["m-2.mar"]
     assert done[0].freed_bytes == freed
     assert {path.name for path in done[0].removed} == files_of("m-2")
@@ -108,7 +109,7 @@ def test_the_highest_versions_of_each_model_stay(tmp_path: Path) -> None:
 
 def test_of_one_model_alone(tmp_path: Path) -> None:
     fill(tmp_path, "m-1", "m-2", "other-1", "other-2")
-    prune(tmp_path, keep=1, model="m")
+    prune(tmp_path, UNCHECKED, keep=1, model="m")
     assert names(tmp_path) == files_of("m-2", "other-1", "other-2")
 
 
@@ -127,9 +128,9 @@ def test_an_interrupted_prune_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            prune(tmp_path, keep=1)
+            prune(tmp_path, UNCHECKED, keep=1)
     assert names(tmp_path) == files_of("m-1", "m-2") - {"m-1.mar"}
-    prune(tmp_path, keep=1)
+    prune(tmp_path, UNCHECKED, keep=1)
     assert names(tmp_path) == files_of("m-2")
 
 
@@ -137,7 +138,7 @@ def test_what_a_build_is_just_writing_is_left_alone(tmp_path: Path) -> None:
     fill(tmp_path, "m-2")
     (tmp_path / "m-1.mar.sha256").write_bytes(b"x")
     (tmp_path / "m-3.unfinished.pt").write_bytes(b"x")
-    prune(tmp_path, keep=1)
+    prune(tmp_path, UNCHECKED, keep=1)
     assert names(tmp_path) == files_of("m-2") | {"m-1.mar.sha256", "m-3.unfinished.pt"}
 
 
@@ -149,19 +150,19 @@ def test_companions_of_kept_and_higher_versions_stay_without_their_archive(tmp_p
     for path in tmp_path.iterdir():
         long_ago(path)
     before = names(tmp_path)
-    assert prune(tmp_path, keep=2) == []
+    assert prune(tmp_path, UNCHECKED, keep=2) == []
     assert names(tmp_path) == before
 
 
 def test_what_is_served_stays_and_only_then(tmp_path: Path) -> None:
     fill(tmp_path, "m-1", "m-2", "m-3")
     with hold(tmp_path / "m-1.mar"):
-        kept, gone = prune(tmp_path, keep=1)
+        kept, gone = prune(tmp_path, UNCHECKED, keep=1)
     assert kept == Pruned(tmp_path / "m-1.mar", kept_because=SERVED)
     assert not kept.is_fault
     assert gone.path.name == "m-2.mar"
     assert names(tmp_path) == files_of("m-1", "m-3")
-    prune(tmp_path, keep=1)
+    prune(tmp_path, UNCHECKED, keep=1)
     assert names(tmp_path) == files_of("m-3")
 
 
@@ -169,7 +170,7 @@ def test_what_a_label_or_a_weight_names_stays(tmp_path: Path) -> None:
     fill(tmp_path, "m-1", "m-2", "m-3", "m-4", "n-1", "n-2")
     routing = {"m": Routing(labels={"stable": "1"}, weights={"3": 5})}
 
-    done = {one.path.name: one for one in prune(tmp_path, keep=1, routing=routing)}
+    done = {one.path.name: one for one in prune(tmp_path, UNCHECKED, keep=1, routing=routing)}
 
     assert names(tmp_path) == files_of("m-1", "m-3", "m-4", "n-2")
     assert done["m-1.mar"].kept_because == done["m-3.mar"].kept_because == PINNED
@@ -178,9 +179,9 @@ def test_what_a_label_or_a_weight_names_stays(tmp_path: Path) -> None:
 
 def test_a_dry_run_names_all_that_would_go_and_removes_nothing(tmp_path: Path) -> None:
     fill(tmp_path, "m-1", "m-2")
-    would = prune(tmp_path, keep=1, is_dry_run=True)
+    would = prune(tmp_path, UNCHECKED, keep=1, is_dry_run=True)
     assert names(tmp_path) == files_of("m-1", "m-2")
-    assert prune(tmp_path, keep=1) == would
+    assert prune(tmp_path, UNCHECKED, keep=1) == would
 
 
 def test_signatures_go_with_their_archive_and_names_that_begin_alike_stay(tmp_path: Path) -> None:
@@ -188,13 +189,13 @@ def test_signatures_go_with_their_archive_and_names_that_begin_alike_stay(tmp_pa
     others = {"m-1.mar.txt", "m-1.b.mar", "m-11.report.html"}
     for name in {"m-1.mar.sig", *others}:
         (tmp_path / name).write_bytes(b"x")
-    prune(tmp_path, keep=1)
+    prune(tmp_path, UNCHECKED, keep=1)
     assert names(tmp_path) == files_of("m-2") | others
 
 
 def test_an_archive_always_goes_before_its_hash(tmp_path: Path) -> None:
     fill(tmp_path, "m-1", "m-2")
-    [done] = prune(tmp_path, keep=1)
+    [done] = prune(tmp_path, UNCHECKED, keep=1)
     assert done.removed[0].name == "m-1.mar"
 
 
@@ -211,7 +212,7 @@ def test_what_went_is_told_also_where_the_rest_cannot_be_removed(
 
     monkeypatch.setattr(Path, "unlink", deny)
     size = (tmp_path / "m-1.mar").stat().st_size
-    [done] = prune(tmp_path, keep=1)
+    [done] = prune(tmp_path, UNCHECKED, keep=1)
     assert [path.name for path in done.removed] == ["m-1.mar"]
     assert (done.freed_bytes, done.is_fault) == (size, True)
     assert done.kept_because == "m-1.mar.sha256 cannot be removed: Permission denied"
@@ -223,7 +224,7 @@ def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     fill(tmp_path, "m-1", "m-2")
-    [done] = prune(tmp_path, keep=1)
+    [done] = prune(tmp_path, UNCHECKED, keep=1)
     assert done.is_fault
     assert "No locks available" in done.kept_because
     assert names(tmp_path) == files_of("m-1", "m-2")
@@ -231,13 +232,13 @@ def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_missing_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreMissing):
-        prune(tmp_path / "gone", keep=1)
+        prune(tmp_path / "gone", UNCHECKED, keep=1)
 
 
 def test_one_that_is_not_sound_does_not_count(tmp_path: Path) -> None:
     fill(tmp_path, "m-1", "m-2", "m-3")
     corrupted(tmp_path / "m-3.mar")
-    assert [one.path.name for one in prune(tmp_path, keep=1)] == ["m-1.mar"]
+    assert [one.path.name for one in prune(tmp_path, UNCHECKED, keep=1)] == ["m-1.mar"]
     corrupted(tmp_path / "m-2.mar")
-    assert prune(tmp_path, keep=1) == []
+    assert prune(tmp_path, UNCHECKED, keep=1) == []
     assert names(tmp_path) == files_of("m-2", "m-3")

@@ -13,6 +13,7 @@ import pytest
 from seqserve.lease import hold
 from seqserve.signature import Signature
 from support.archives import make_archive
+from support.attesting import Signer, attest, trusting
 from support.command import Ended, seqserve
 from support.contract import signature_document
 
@@ -94,9 +95,24 @@ def test_an_archive_that_is_not_sound_is_listed_with_the_reason(tmp_path: Path) 
     make_archive(tmp_path)
     ended = store("list", tmp_path)
     assert ended.status == 0
-    assert row_of(ended, "broken-1.mar")[-2:] == ["not", "sound"]
+    assert row_of(ended, "broken")[:2] + row_of(ended, "broken")[-2:] == ["broken", "1", "not", "sound"]
     assert "\nbroken-1.mar: SHA-256 is " in ended.output
     assert row_of(ended, "tiny")[1] == "1"
+
+
+def test_no_name_of_a_file_does_anything_to_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqserve.store.SECONDS_OF_A_PUBLISH", -1.0)
+    for name in ("a\x1b]0;pwned\x07red\n2-1.mar", ".\x1b[2J.partial"):
+        (tmp_path / name).write_bytes(b"x")
+    path = tmp_path / "a\x1b]0;pwned\x07red\n2-1.mar"
+    for ended in (store("list", tmp_path), store("verify", tmp_path), seqserve("inspect", str(path))):
+        assert (ended.output + ended.errors).replace("\n", "").isprintable()
+        assert "red?2-1.mar" in ended.output + ended.errors
+    assert seqserve("inspect", str(path)).one_line
+    path = trained(tmp_path, {"dataset": "x\x9b2J\u202e"})
+    assert seqserve("inspect", str(path)).output.replace("\n", "").isprintable()
 
 
 def test_the_list_says_what_is_served(tmp_path: Path) -> None:
@@ -212,3 +228,67 @@ def test_with_a_gateways_file_prune_takes_its_store_and_keeps_what_its_labels_na
     assert ended.status == 0, ended.errors
     assert sorted(path.name for path in tmp_path.glob("*.mar")) == ["tiny-1.mar", "tiny-3.mar"]
     assert "a label or a weight" in ended.output
+
+
+# ---- with trusted keys ----
+
+
+@pytest.fixture
+def release() -> Signer:
+    return Signer()
+
+
+@pytest.fixture
+def keys(tmp_path: Path, release: Signer) -> Path:
+    return trusting(tmp_path / "trusted", release=release).keys
+
+
+def test_list_and_verify_say_by_which_key_an_archive_is_attested(
+    tmp_path: Path, keys: Path, release: Signer
+) -> None:
+    attest(make_archive(tmp_path), release)
+    make_archive(tmp_path, "stray", "7")
+    listed = store("list", tmp_path, "--trusted-keys", str(keys))
+    assert row_of(listed, "tiny")[-1] == release.key_id
+    stray = row_of(listed, "stray")
+    assert (stray[:2], stray[-3:]) == (["stray", "7"], ["no", "not", "attested"])
+    assert "\nstray-7.mar: there is no stray-7.mar.sig beside it" in listed.output
+    assert "sound" not in listed.output
+
+    verified = store("verify", tmp_path, "--trusted-keys", str(keys))
+    assert (verified.status, verified.one_line) == (
+        1,
+        f"seqserve: 1 of 2 archives in {tmp_path}: not attested",
+    )
+    assert verified.output.splitlines()[1].endswith(f", attested by {release.key_id}")
+    assert store("verify", tmp_path).status == 0
+
+
+def test_the_keys_may_come_from_the_environment_and_must_be_usable(
+    tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_archive(tmp_path)
+    monkeypatch.setenv("SEQSERVE_TRUSTED_KEYS", str(keys))
+    assert store("verify", tmp_path).status == 1
+    monkeypatch.setenv("SEQSERVE_TRUSTED_KEYS", str(keys / "gone.pub"))
+    ended = store("verify", tmp_path)
+    assert ended.status == 2
+    assert "gone.pub: it cannot be read: No such file" in ended.one_line
+
+
+@pytest.mark.parametrize("source", ["option", "config"])
+def test_prune_does_not_count_what_nobody_trusted_has_attested(
+    tmp_path: Path, keys: Path, release: Signer, source: str
+) -> None:
+    first, second = versions(tmp_path)
+    attest(first, release)
+    config = tmp_path / "seqserve.toml"
+    config.write_text(f'model_store = "{tmp_path}"\ntrusted_keys = "{keys}"\n')
+    options = ["--config", str(config)] if source == "config" else ["--trusted-keys", str(keys)]
+    assert store("prune", tmp_path, "--keep", "1", *options).status == 0
+    assert first.exists()
+
+    attest(second, release)
+    assert store("prune", tmp_path, "--keep", "1", *options).status == 0
+    assert not first.exists()
+    assert not first.with_name("tiny-1.mar.sig").exists()

@@ -11,8 +11,11 @@ from rich.markup import escape
 from seqserve.archive import scan_store
 from seqserve.cli.faults import Refused
 from seqserve.cli.tables import print_table
-from seqserve.settings import read_settings
+from seqserve.cli.trusted_keys import told, trusted_keys_option
+from seqserve.printable import printable
+from seqserve.settings_reading import read_settings
 from seqserve.store import StoredArchive, leftovers, prune, read_store
+from seqserve.trust_setup import trust_of, trust_with
 
 STORE = click.option(
     "--model-store",
@@ -38,33 +41,43 @@ def command() -> None:
 
 @command.command("list")
 @STORE
-def list_command(*, model_store: Path) -> None:
+@trusted_keys_option
+def list_command(*, model_store: Path, trusted_keys: Path | None) -> None:
     """Name, version, size and figures of every archive, and whether a gateway here serves it."""
-    archives = list(read_store(model_store))
+    archives = list(read_store(model_store, trust_with(trusted_keys)))
     if not archives:
         click.echo(f"{model_store} has no archives")
         return
-    headings = ("model", "version", "MB", "data set", "on held-out examples", "served", "SHA-256")
-    print_table(headings, (tuple(map(_cell, _row(archive))) for archive in archives))
+    headings = ["model", "version", "MB", "data set", "on held-out examples", "served", "SHA-256"]
+    if trusted_keys is not None:
+        headings.append("attested by")
+    print_table(headings, ([_cell(cell) for cell in _row(archive)[: len(headings)]] for archive in archives))
     for archive in archives:
         if archive.fault:
-            click.echo(archive.fault)  # it names the archive
+            click.echo(archive.fault)  # it names the archive, and is printable
 
 
 @command.command("verify")
 @STORE
-def verify_command(*, model_store: Path) -> None:
-    """Read every archive in full and check all hashes; exit 1 if one is not sound."""
-    archives = list(read_store(model_store))
+@trusted_keys_option
+def verify_command(*, model_store: Path, trusted_keys: Path | None) -> None:
+    """Read every archive in full and check all hashes, and with trusted keys who has attested it.
+
+    Exit 1 if one is not sound, or not attested.
+    """
+    archives = list(read_store(model_store, trust_with(trusted_keys)))
     if not archives:
         click.echo(f"{model_store} has no archives")
     for archive in archives:
-        click.echo(archive.fault or f"{archive.path.name}: sound, sha256 {archive.sha256}")
+        sound = f"{archive.path.name}: sound, sha256 {archive.sha256}{told(archive.attested_by)}"
+        click.echo(printable(archive.fault or sound))
     for path in leftovers(model_store):
-        click.echo(f"{path.name}: warning: left over, belongs to no archive")
-    faults = sum(bool(archive.fault) for archive in archives)
+        click.echo(printable(f"{path.name}: warning: left over, belongs to no archive"))
+    faults = [archive for archive in archives if archive.fault]
     if faults:
-        raise Refused(f"{faults} of {len(archives)} archives in {model_store} are not sound")
+        kinds = {"not attested" if archive.is_untrusted else "not sound" for archive in faults}
+        told_kinds = " or ".join(sorted(kinds, reverse=True))
+        raise Refused(f"{len(faults)} of {len(archives)} archives in {model_store}: {told_kinds}")
 
 
 @command.command("prune")
@@ -74,8 +87,10 @@ def verify_command(*, model_store: Path) -> None:
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="A gateway's file: its store, unless another is named, and what its labels and weights name stays.",
+    help="A gateway's file: its store and trusted keys, unless others are named, and what its labels and "
+    "weights name stays.",
 )
+@trusted_keys_option
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Say what would go, and remove nothing.")
 @click.pass_context
 def prune_command(
@@ -86,10 +101,12 @@ def prune_command(
     keep: int,
     model: str | None,
     config: Path | None,
+    trusted_keys: Path | None,
     is_dry_run: bool,
 ) -> None:
     """Remove old versions with all that lies beside them; never one that a gateway here serves.
 
+    With trusted keys, versions that nobody trusted has attested do not count among those that stay.
     Exit 1 if one stays for another reason.
     """
     settings = read_settings({}, config) if config else None
@@ -99,13 +116,14 @@ def prune_command(
     if model is not None and not any(path.name.startswith(f"{model}-") for path in scan_store(model_store)):
         raise Refused(f"there is no model {model!r} in {model_store}")
     routing = {name: own.routing for name, own in settings.models.items()} if settings else {}
-    done = prune(model_store, keep=keep, model=model, routing=routing, is_dry_run=is_dry_run)
+    trust = trust_with(trusted_keys) if trusted_keys or settings is None else trust_of(settings)
+    done = prune(model_store, trust, keep=keep, model=model, routing=routing, is_dry_run=is_dry_run)
     verb = "would remove" if is_dry_run else "removed"
     for one in done:
         for path in one.removed:
-            click.echo(f"{verb} {path}")
+            click.echo(printable(f"{verb} {path}"))
         if one.kept_because:
-            click.echo(f"kept {one.path}: {one.kept_because}")
+            click.echo(printable(f"kept {one.path}: {one.kept_because}"))
     freed_bytes = sum(one.freed_bytes for one in done)
     click.echo(f"{verb} {sum(len(one.removed) for one in done)} files, {freed_bytes} bytes")
     if faults := sum(one.is_fault for one in done):
@@ -117,7 +135,8 @@ def _row(archive: StoredArchive) -> tuple[str, ...]:
     size = f"{archive.size_bytes / 1e6:.2f}"
     signature = archive.signature
     if signature is None:
-        return (archive.path.name, "", size, "", "", served, "not sound")
+        said = ("", "not attested") if archive.is_untrusted else ("not sound", "")
+        return (*archive.name_and_version, size, "", "", served, *said)
     return (
         signature.name,
         signature.version,
@@ -126,6 +145,7 @@ def _row(archive: StoredArchive) -> tuple[str, ...]:
         _figures(signature.training.get("metrics")),
         served,
         archive.sha256[:12],
+        " ".join(archive.attested_by),
     )
 
 
@@ -139,4 +159,4 @@ def _figures(metrics: object) -> str:
 
 def _cell(text: str) -> str:
     """Text from an archive: no markup, and nothing that a terminal would obey."""
-    return escape("".join(character if character.isprintable() else "?" for character in text))
+    return escape(printable(text))

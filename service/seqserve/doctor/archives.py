@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from seqserve.doctor.contents import SoundArchive, StoreContents
 from seqserve.doctor.finding import Finding, fault, ok, or_ok, warning
@@ -21,12 +22,14 @@ def check_store(contents: StoreContents) -> list[Finding]:
         advice = "Build a model, `seqserve build digit_mlp`, or name the store with --model-store."
         return [fault(STORE, f"there is no model store at {folder.absolute()}", advice)]
     if not contents.is_readable:
-        return [fault(STORE, f"{folder} may not be read by this user", f"Allow it: chmod u+rx {folder}.")]
+        advice = f"Allow it: chmod u+rx {quote(str(folder))}."
+        return [fault(STORE, f"{folder} may not be read by this user", advice)]
     names = {signature.name for signature in contents.signatures}
     good = f"{folder}: archives {len(contents.sound)}, models {len(names)}; all hashes agree"
     return [
         ok(STORE, good) if contents.sound else _empty(folder),
         *(_unsound(path, str(error), error.hint) for path, error in contents.unsound),
+        *_doubtful(contents),
         *_same_weights(contents),
         *map(_left_over, leftovers(folder)),
     ]
@@ -51,6 +54,13 @@ def _unsound(path: Path, reason: str, hint: str) -> Finding:
     return fault(STORE, reason, f"{advice[:1].upper()}{advice[1:]}.")
 
 
+def _doubtful(contents: StoreContents) -> Iterator[Finding]:
+    for archive in contents.sound:
+        if archive.doubt:
+            advice = "Attest it, `seqserve attest ARCHIVE --signing-key FILE`, or copy its .sig as well."
+            yield warning(STORE, f"{archive.path.name}: {archive.doubt}", advice)
+
+
 def _same_weights(contents: StoreContents) -> Iterator[Finding]:
     alike: dict[tuple[str, str], list[SoundArchive]] = defaultdict(list)
     for archive in contents.sound:
@@ -63,7 +73,8 @@ def _same_weights(contents: StoreContents) -> Iterator[Finding]:
 
 
 def _left_over(path: Path) -> Finding:
-    return warning(STORE, f"{path.name} is left over and belongs to no archive", f"Remove it: rm {path}.")
+    found = f"{path.name} is left over and belongs to no archive"
+    return warning(STORE, found, f"Remove it: rm {quote(str(path))}.")
 
 
 def _section(settings: Settings, name: str, versions: set[str] | None) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from seqserve.archive import Archive, read_archive, scan_store
 from seqserve.errors import ArchiveInvalid
 from seqserve.signature import Signature
+from seqserve.trust import Trust
 
 HANDLER = "handler.py"
 
@@ -22,6 +23,7 @@ class SoundArchive:
     """An archive whose hashes agree.
 
     handler: the bytes of its handler.py. torchscript_sha256: of its `<name>.pt`, hexadecimal.
+    doubt: why nobody trusted has attested it, though it is taken; else "".
     """
 
     path: Path
@@ -29,6 +31,7 @@ class SoundArchive:
     signature: Signature
     handler: bytes
     torchscript_sha256: str
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class StoreContents:
         return sum(archive.size_bytes for archive in self.sound)
 
 
-def read_contents(folder: Path) -> StoreContents:
-    """Every archive of a store, one after the other in memory. Raises nothing."""
+def read_contents(folder: Path, trust: Trust) -> StoreContents:
+    """Every archive of a store, one after the other in memory; those that are not trusted are not sound."""
     is_there, is_readable = folder.is_dir(), os.access(folder, os.R_OK | os.X_OK)
     if not (is_there and is_readable):
         return StoreContents(folder, is_there, is_readable)
@@ -61,7 +64,7 @@ def read_contents(folder: Path) -> StoreContents:
     unsound: list[tuple[Path, ArchiveInvalid]] = []
     for path in scan_store(folder):
         try:
-            sound.append(_without_weights(path, read_archive(path)))
+            sound.append(_without_weights(path, read_archive(path, trust)))
         except ArchiveInvalid as error:
             unsound.append((path, error))
     return StoreContents(folder, is_there=True, is_readable=True, sound=sound, unsound=unsound)
@@ -71,4 +74,4 @@ def _without_weights(path: Path, archive: Archive) -> SoundArchive:
     with zipfile.ZipFile(io.BytesIO(archive.content)) as members:
         handler = members.read(HANDLER)
     weights = hashlib.sha256(archive.torchscript).hexdigest()
-    return SoundArchive(path, len(archive.content), archive.signature, handler, weights)
+    return SoundArchive(path, len(archive.content), archive.signature, handler, weights, archive.doubt)

@@ -9,8 +9,10 @@ from seqserve.cores import available_cores
 from seqserve.doctor import (
     addresses,
     archives,
+    certificates,
     device,
     disk,
+    files,
     handlers,
     java,
     memory,
@@ -20,11 +22,13 @@ from seqserve.doctor import (
     ports,
     threads,
     torchserve_folder,
+    trust,
     variables,
 )
 from seqserve.doctor.finding import Finding, fault, not_used, ok
 from seqserve.doctor.subject import NO_TORCHSERVE, Subject
 from seqserve.errors import SettingsInvalid
+from seqserve.open_files import hard_limit
 from seqserve.settings import Settings
 
 SETTINGS = "settings"
@@ -92,6 +96,8 @@ def _of_the_machine(subject: Subject) -> list[Check]:
     listening = ports.listenings(own, with_torchserve=runs)
     return [
         Check(ports.CHECK, "ports", lambda: ports.check_ports(listening)),
+        Check(files.CHECK, "open files", lambda: files.check_files(own, hard_limit())),
+        Check(certificates.CHECK, "TLS", lambda: certificates.check_certificate(own)),
         Check(
             device.CHECK,
             "torch and the device",
@@ -104,6 +110,7 @@ def _of_the_machine(subject: Subject) -> list[Check]:
 def _of_the_store(subject: Subject) -> list[Check]:
     own = subject.settings
     return [
+        Check(trust.CHECK, "trusted keys", lambda: trust.check_trust(own)),
         Check(archives.STORE, "every archive of the store", lambda: archives.check_store(subject.contents)),
         Check(archives.SECTIONS, "models", lambda: archives.check_sections(own, subject.contents)),
         Check(disk.CHECK, "free space", lambda: disk.check_disk(_places(subject))),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from seqserve.doctor.finding import Finding, fault, or_ok, warning
-from seqserve.engines.torchserve.config import LARGEST_MESSAGE_BYTES
+from seqserve.doctor.finding import Finding, or_ok, warning
 from seqserve.engines.torchserve.wire import message_bytes
 from seqserve.message_size import MOST_BYTES, message_limit_bytes, needed_bytes
 from seqserve.settings import Settings
@@ -53,11 +52,9 @@ def _into_the_gateway(settings: Settings, signature: Signature, limit: int) -> I
 
 
 def _into_torchserve(signature: Signature, *, is_external: bool) -> Iterator[Finding]:
+    """No batch that a signature may have is too large for a TorchServe whose limit is set."""
     needed = message_bytes(signature)
-    if needed > LARGEST_MESSAGE_BYTES:
-        found = f"{_batch(signature)}, TorchServe takes {LARGEST_MESSAGE_BYTES:,}"
-        yield fault(CHECK, found, "Build it again with a smaller max_batch_size in its definition.")
-    elif is_external and needed > DEFAULT_BYTES:
+    if is_external and needed > DEFAULT_BYTES:
         found = f"{_batch(signature)}, TorchServe takes {DEFAULT_BYTES:,} by default"
         advice = f"Set max_request_size and max_response_size of those servers to {needed} or more."
         yield warning(CHECK, found, advice)

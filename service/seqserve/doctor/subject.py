@@ -11,6 +11,7 @@ from seqserve.engines.torchserve.config import TorchServeSettings
 from seqserve.engines.torchserve.wire import needed_message_bytes
 from seqserve.message_size import FLOOR_BYTES
 from seqserve.settings import Settings
+from seqserve.trust_setup import trust_of
 
 Extra = Literal["embedded", "torchserve", "otel"]
 
@@ -66,4 +67,4 @@ class Subject:
     @cached_property
     def contents(self) -> StoreContents:
         """Every archive of the store, read in full, which may take a while the first time."""
-        return read_contents(self.settings.model_store)
+        return read_contents(self.settings.model_store, trust_of(self.settings))

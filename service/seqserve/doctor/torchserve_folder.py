@@ -8,6 +8,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from seqserve.doctor.finding import Finding, fault, or_ok, warning
 from seqserve.engines.torchserve.config import Layout
@@ -57,7 +58,7 @@ def _open(folder: Path) -> Iterator[Finding]:
         yield fault(CHECK, f"{folder} belongs to user {about.st_uid}, not to {os.geteuid()}", f"{ANOTHER}.")
     elif about.st_mode & OTHERS:
         found = f"{folder} is open to others (mode {stat.S_IMODE(about.st_mode):04o}); tokens will lie there"
-        yield fault(CHECK, found, f"Close it: chmod 700 {folder}.")
+        yield fault(CHECK, found, f"Close it: chmod 700 {quote(str(folder))}.")
 
 
 def _strange(folder: Path) -> Iterator[Finding]:
@@ -76,7 +77,7 @@ def _left(folder: Path) -> Iterator[Finding]:
     keys = Layout(folder).keys
     if keys.exists() and not _is_locked(folder / "lock"):
         found = f"{keys} was left by a TorchServe that died; its tokens are good for nothing"
-        yield warning(CHECK, found, f"Remove it, or let the next start replace it: rm {keys}.")
+        yield warning(CHECK, found, f"Remove it, or let the next start replace it: rm {quote(str(keys))}.")
 
 
 def _is_locked(lock: Path) -> bool:

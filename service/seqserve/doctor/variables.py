@@ -6,15 +6,19 @@ import difflib
 from collections.abc import Sequence
 
 from seqserve.doctor.finding import Finding, or_ok, warning
-from seqserve.settings import ENV_PREFIX, Settings, unknown_variables
+from seqserve.settings import ENV_PREFIX, Settings
+from seqserve.settings_reading import unknown_variables
 
 CHECK = "variables"
 
 
 def check_variables(unknown: Sequence[str] | None = None) -> list[Finding]:
-    """A warning for each name that no setting has. unknown: such names; None: those of the environment."""
+    """A warning for each name that nothing here reads.
+
+    unknown: such names; None: those of the environment.
+    """
     names = unknown_variables() if unknown is None else unknown
-    return or_ok(map(_misspelt, names), CHECK, f"every {ENV_PREFIX} variable is a setting")
+    return or_ok(map(_misspelt, names), CHECK, f"every {ENV_PREFIX} variable is known")
 
 
 def _misspelt(name: str) -> Finding:

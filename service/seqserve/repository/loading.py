@@ -18,6 +18,7 @@ from seqserve.lease import Lease, hold
 from seqserve.repository.batch_watch import BatchWatch
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion
+from seqserve.trust import Trust
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ class LoadObserver:
 class Loading:
     """Loads archives into one engine and enters them into the repository.
 
-    observer_of: hears of one version's requests, by name and version.
+    observer_of: hears of one version's requests, by name and version. trust: what is asked of archives.
     """
 
     repository: Repository
@@ -46,6 +47,7 @@ class Loading:
     make_batcher: MakeBatcher
     observer_of: Callable[[str, str], VersionObserver]
     observer: LoadObserver
+    trust: Trust
     _is_missing_lock_told: bool = False
     _awaited: set[tuple[str, str]] = field(default_factory=set)
 
@@ -58,7 +60,8 @@ class Loading:
         entry = ModelVersion(name, version, path, lease=lease)
         try:
             await self.repository.put(entry)
-            archive = await asyncio.to_thread(read_archive, path)
+            archive = await asyncio.to_thread(read_archive, path, self.trust)
+            self._tell_doubt(entry, archive)
             entry.signature, entry.archive_sha256 = archive.signature, archive.sha256
             await self._bring_up(entry, archive)
         except EngineUnavailable as error:
@@ -112,7 +115,13 @@ class Loading:
         log.info(
             "model ready", model=entry.name, version=entry.version, engine=self.engine.name,
             device=self.engine.device, golden_delta=delta, sha256=archive.sha256,
+            attested_by=list(archive.attested_by),
         )  # fmt: skip
+
+    def _tell_doubt(self, entry: ModelVersion, archive: Archive) -> None:
+        if archive.doubt and (entry.name, entry.version) not in self._awaited:
+            log.warning("archive without a trusted attestation", archive=entry.path and entry.path.name,
+                        reason=archive.doubt)  # fmt: skip
 
     async def _ask_golden(self, entry: ModelVersion, golden: Golden, model: LoadedModel) -> float:
         """Check, where the fault may lie with an engine that others look after, as with one that is away."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seqserve.repository.shelf import Shelved, Stamp
+from seqserve.trust import Trust
 
 SETTLE_SECONDS = 2.0
 """What has not changed for so long is not about to change."""
@@ -23,11 +24,11 @@ class Patience:
     _incomplete: dict[Path, tuple[Stamp, float]] = field(default_factory=dict)
     _absent: dict[Path, float] = field(default_factory=dict)
 
-    async def is_settled(self, archive: Shelved) -> bool:
-        """Whether its hash fits, or it has not changed for so long that it never will."""
+    async def is_settled(self, archive: Shelved, trust: Trust) -> bool:
+        """Whether its hash and its attestation fit, or it has not changed for so long that it never will."""
         if self._whole.get(archive.path) == archive.stamp:
             return True
-        if await asyncio.to_thread(archive.is_whole):
+        if await asyncio.to_thread(archive.is_whole, trust):
             self._incomplete.pop(archive.path, None)
             self._whole[archive.path] = archive.stamp  # a look must not read every archive anew
             return True

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqserve.archive import SIDECAR_SUFFIX
+from seqserve.errors import ArchiveUntrusted
+from seqserve.regular_file import open_regular
+from seqserve.trust import Trust, attestation_path
 
 Stamp = tuple[int, ...]
-"""Changes whenever the archive or its hash file does: inode, size and time of either."""
+"""Changes whenever the archive, its hash file or its attestation does: inode, size and time of each."""
+
+HASH_CHARACTERS = 64
 
 Shelf = dict[str, dict[str, "Shelved"]]
 
@@ -27,18 +32,22 @@ class Shelved:
     def sha256(self) -> str:
         """Of the file as it is now; "" where it cannot be read."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return ""
 
-    def is_whole(self) -> bool:
-        """Whether the hash beside it fits: until then somebody may still be copying."""
+    def is_whole(self, trust: Trust) -> bool:
+        """Whether hash and attestation beside it fit: until then somebody may still be copying."""
         try:
-            text = _sidecar(self.path).read_text("utf-8", "replace")
-        except OSError:
+            trust.look_first(self.path)
+            with open_regular(_sidecar(self.path)) as file:
+                listed = file.read(HASH_CHARACTERS)
+            sha256 = self.sha256()
+            trust.judge(self.path, sha256)
+        except (OSError, ArchiveUntrusted):
             return False
-        return text[:64] == self.sha256()
+        return listed == sha256.encode()
 
 
 def take_stock(paths: Iterable[Path]) -> Shelf:
@@ -49,7 +58,8 @@ def take_stock(paths: Iterable[Path]) -> Shelf:
     shelf: Shelf = {}
     for path in paths:
         try:
-            stamp = (*_stamp(path), *_stamp(_sidecar(path)))
+            beside = (_sidecar(path), attestation_path(path))
+            stamp = (*_stamp(path), *(number for file in beside for number in _stamp_of_companion(file)))
         except OSError:
             continue
         name, version = claimed_by(path)
@@ -68,11 +78,14 @@ def _sidecar(path: Path) -> Path:
 
 
 def _stamp(path: Path) -> Stamp:
-    """Nothing for a hash file that is not there. Raises FileNotFoundError for an archive that is not."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        if path.suffix == SIDECAR_SUFFIX:
-            return ()
-        raise
+    """Raises OSError."""
+    found = path.lstat()
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _stamp_of_companion(path: Path) -> Stamp:
+    """Nothing of one that is not there. Raises OSError."""
+    try:
+        return _stamp(path)
+    except FileNotFoundError:
+        return ()

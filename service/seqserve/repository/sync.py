@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from seqserve.errors import EngineUnavailable, LoadInProgress, ModelNotFound, ModelNotReady
+from seqserve.errors import ArchiveUntrusted, EngineUnavailable, LoadInProgress, ModelNotFound, ModelNotReady
 from seqserve.repository.leaving import Leaving
 from seqserve.repository.loading import Loading
 from seqserve.repository.patience import Patience
@@ -22,6 +22,7 @@ from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.shelf import Shelf, Shelved, Stamp, take_stock
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import ModelState, ModelVersion
+from seqserve.trusted_keys import Stamp as KeyStamp
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ class StoreSync:
     _told: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     _again: set[Path] = field(default_factory=set)
     _free_again: set[Path] = field(default_factory=set)
+    _untrusted: dict[Path, KeyStamp] = field(default_factory=dict)
 
     @property
     def has_to_try_again(self) -> bool:
@@ -70,7 +72,7 @@ class StoreSync:
         async with self._turn:
             shelf = await self._look(is_patient=True)
             self._free_again, self._again = self._again, set()
-            for path in self._free_again:
+            for path in self._free_again | await self._newly_judged():
                 self._tried.pop(path, None)
             for name in sorted({*shelf, *self.repository.names()} - self._unloaded):
                 await self._follow(name, shelf.get(name, {}))
@@ -127,10 +129,20 @@ class StoreSync:
             name: {
                 version: archive
                 for version, archive in versions.items()
-                if self._is_known(archive) or await self.patience.is_settled(archive)
+                if self._is_known(archive) or await self.patience.is_settled(archive, self.loading.trust)
             }
             for name, versions in shelf.items()
         }
+
+    async def _newly_judged(self) -> set[Path]:
+        """Archives that nobody trusted has attested, where other keys are trusted by now."""
+        if not self._untrusted:
+            return set()
+        keys = await asyncio.to_thread(self.loading.trust.stamp)
+        changed = {path for path, stamp in self._untrusted.items() if stamp != keys}
+        for path in changed:
+            del self._untrusted[path]
+        return changed
 
     def _is_known(self, archive: Shelved) -> bool:
         return self._tried.get(archive.path) == archive.stamp or self._serves(archive)
@@ -162,9 +174,12 @@ class StoreSync:
 
     async def _load(self, archive: Shelved) -> None:
         self._tried[archive.path] = archive.stamp
+        keys = await asyncio.to_thread(self.loading.trust.stamp)
         entry = await self.loading.load(archive.name, archive.version, archive.path)
         if entry.state is ModelState.FAILED and entry.reason == EngineUnavailable.reason:
             self._again.add(archive.path)
+        if entry.state is ModelState.FAILED and entry.reason == ArchiveUntrusted.reason:
+            self._untrusted[archive.path] = keys
 
     async def _refuse_other_bytes(self, archive: Shelved) -> None:
         """A version is immutable: other bytes under the name of one that serves are not loaded."""
