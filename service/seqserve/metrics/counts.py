@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -31,17 +32,21 @@ class Metrics(LoadObserver, EngineObserver):
     """All that is counted; one for each registry.
 
     out_of_memory: to be increased, in any thread, when a device had no memory for a batch.
+    refused_connections: to be increased for each HTTP connection that was one too many.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         # They double the number of series, and Prometheus itself notices when a counter starts again.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client's
+        self._registry = registry
         self.out_of_memory = table.OUT_OF_MEMORY.make(registry)
+        self.refused_connections = table.REFUSED_CONNECTIONS.make(registry)
         self._versions = VersionFamilies(registry)
         self._requests = table.REQUESTS.make(registry)
         self._requests_by_code: dict[tuple[str, str, str], Counter] = {}
         self._reloads = table.RELOADS.make(registry)
         self._config_reloads = table.CONFIG_RELOADS.make(registry)
+        self._tls_reloads = table.TLS_RELOADS.make(registry)
         self._golden_checks = table.GOLDEN_CHECKS.make(registry)
         self._golden_delta = table.GOLDEN_DELTA.make(registry)
         self._engine_restarts = table.ENGINE_RESTARTS.make(registry)
@@ -90,6 +95,14 @@ class Metrics(LoadObserver, EngineObserver):
     def count_config_reload(self, result: str) -> None:
         """The configuration file has changed and was `loaded` or `refused`."""
         self._config_reloads.labels(result).inc()
+
+    def count_tls_reload(self, result: str) -> None:
+        """New files of certificates were `loaded` or `refused`."""
+        self._tls_reloads.labels(result).inc()
+
+    def watch_certificate(self, read_expiry: Callable[[], float]) -> None:
+        """Serve when the certificate in use expires. read_expiry: gives it, in seconds since 1970."""
+        table.TLS_CERTIFICATE_EXPIRY.make(self._registry).set_function(read_expiry)
 
     def note_event_loop_lag(self, seconds: float) -> None:
         """A timer of the event loop was so late."""

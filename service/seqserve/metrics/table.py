@@ -9,6 +9,7 @@ request and others once a batch, so a sum over such a label would mean nothing.
 
 from __future__ import annotations
 
+from seqserve.metrics.library import LIBRARY
 from seqserve.metrics.rows import CounterRow, GaugeRow, HistogramRow, InfoRow, MetricRow
 
 VERSION = ("model", "version")
@@ -24,6 +25,20 @@ REQUESTS = CounterRow(
     "repository, and requests that do not parse, count as model `unknown`. An answer that does not fit "
     "into a message counts as OK: the model gave it.",
     (*VERSION, "code"),
+)
+CLIENT_REQUESTS = CounterRow(
+    "seqserve_client_requests_total",
+    "Inference requests that were let in, by the client whose token they came with.",
+    "Who makes the load. Nothing as long as no client is configured.",
+    ("client",),
+)
+ACCESS_REFUSALS = CounterRow(
+    "seqserve_access_refusals_total",
+    "Calls that were turned away before anything of them was read, by client (`unknown` without a known "
+    "token) and reason: unauthenticated, permission_denied, concurrency, rate.",
+    "unauthenticated: somebody guesses, or a rotation has left a client behind. concurrency and rate: a "
+    "client wants more than its section gives it.",
+    ("client", "reason"),
 )
 REQUEST_SECONDS = HistogramRow(
     "seqserve_request_seconds",
@@ -154,6 +169,19 @@ CONFIG_RELOADS = CounterRow(
     "refused: the file has a fault, and the old configuration holds.",
     ("result",),
 )
+TLS_CERTIFICATE_EXPIRY = GaugeRow(
+    "seqserve_tls_certificate_expiry_timestamp_seconds",
+    "When the certificate in use expires, since the epoch; served only with TLS.",
+    "Less `time()` it is what remains. If it does not grow as you renew, the gateway refused the new one "
+    "or never got it.",
+    unit="seconds",
+)
+TLS_RELOADS = CounterRow(
+    "seqserve_tls_reloads_total",
+    "New certificates, keys or client CAs that were loaded or refused.",
+    "refused: the new files have a fault, and the old ones serve on. The log says why.",
+    ("result",),
+)
 ENGINE_RESTARTS = CounterRow(
     "seqserve_engine_restarts_total",
     "How often the managed TorchServe had ended and was started again.",
@@ -183,6 +211,11 @@ EVENT_LOOP_LAG_SECONDS = HistogramRow(
     "How late a timer of the event loop is, once a second.",
     "A few milliseconds; up to 25 while a thread reads a long JSON body or writes `/metrics`, since "
     "they share one interpreter. More: something blocks the loop, or the gateway has too little CPU.",
+)
+REFUSED_CONNECTIONS = CounterRow(
+    "seqserve_refused_connections_total",
+    "HTTP connections beyond max_http_connections, which were closed before anything was read.",
+    "Any growth: callers that open a connection for each request, a limit that is too low, or a flood.",
 )
 OUT_OF_MEMORY = CounterRow(
     "seqserve_out_of_memory_total",
@@ -219,56 +252,6 @@ BUILD = InfoRow(
 GPU: tuple[MetricRow, ...] = (GPU_MEMORY_USED_BYTES, GPU_MEMORY_TOTAL_BYTES, GPU_UTILIZATION_RATIO)
 """Served only where there is one."""
 
-_LIBRARY = (
-    MetricRow(
-        "process_cpu_seconds_total",
-        "CPU time of the gateway's process, user and system.",
-        "Its rate is the number of cores in use; at the limit of the cgroup everything waits.",
-        unit="seconds",
-        kind="counter",
-    ),
-    MetricRow(
-        "process_resident_memory_bytes",
-        "Memory that is in use.",
-        "Growth over hours at equal load and equal models is a leak.",
-        unit="bytes",
-    ),
-    MetricRow("process_virtual_memory_bytes", "Address space.", "Little; CUDA reserves a lot.", unit="bytes"),
-    MetricRow(
-        "process_start_time_seconds",
-        "When the process started, since the epoch.",
-        "Changes are restarts.",
-        unit="seconds",
-    ),
-    MetricRow(
-        "process_open_fds",
-        "Open files and connections.",
-        "Near process_max_fds no connection can be taken.",
-    ),
-    MetricRow("process_max_fds", "How many may be open.", "Raise it for thousands of connections."),
-    MetricRow(
-        "python_gc_objects_collected_total",
-        "Objects that Python's garbage collector freed.",
-        "Steps at equal load: something makes reference cycles.",
-        ("generation",),
-        kind="counter",
-    ),
-    MetricRow(
-        "python_gc_objects_uncollectable_total",
-        "Objects that it could not free.",
-        "Any growth is a leak.",
-        ("generation",),
-        kind="counter",
-    ),
-    MetricRow(
-        "python_gc_collections_total",
-        "Its runs.",
-        "Generation 2 stops the gateway for milliseconds; it should be rare.",
-        ("generation",),
-        kind="counter",
-    ),
-)
-
 SECTIONS: dict[str, tuple[MetricRow, ...]] = {
     "Requests": (
         REQUESTS, REQUEST_SECONDS, REQUESTS_IN_FLIGHT, DECODE_SECONDS, QUEUE_SECONDS, ASSEMBLY_SECONDS,
@@ -280,7 +263,11 @@ SECTIONS: dict[str, tuple[MetricRow, ...]] = {
     ),
     "Models": (MODEL_STATE, READY_VERSIONS, MODEL_LABEL, RELOADS, GOLDEN_CHECKS, GOLDEN_DELTA),
     "TorchServe behind the gateway": (ENGINE_RESTARTS, ENGINE_DRIFT),
-    "The gateway itself": (CONFIG_RELOADS, OUT_OF_MEMORY, EVENT_LOOP_LAG_SECONDS, BUILD, *_LIBRARY),
+    "Clients": (CLIENT_REQUESTS, ACCESS_REFUSALS),
+    "The gateway itself": (
+        CONFIG_RELOADS, TLS_CERTIFICATE_EXPIRY, TLS_RELOADS, REFUSED_CONNECTIONS, OUT_OF_MEMORY,
+        EVENT_LOOP_LAG_SECONDS, BUILD, *LIBRARY,
+    ),
     "The GPU": GPU,
 }  # fmt: skip
 """Headings of the page, and the metrics below each, in their order."""
