@@ -7,13 +7,16 @@ from google.rpc import code_pb2, status_pb2
 
 from seqserve import errors
 from seqserve.client import (
+    ClientOverLimit,
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
     MessageTooLarge,
     NotFound,
     Overloaded,
+    PermissionDenied,
     PredictionError,
+    Unauthenticated,
     Unavailable,
 )
 from seqserve.client.errors import error_of_status
@@ -32,6 +35,9 @@ def read(error: Exception) -> PredictionError:
         (errors.ModelNotFound("nobody"), NotFound, "MODEL_NOT_FOUND"),
         (errors.ModelNotReady("it loads"), Unavailable, "MODEL_NOT_READY"),
         (errors.Overloaded("full"), Overloaded, "OVERLOADED"),
+        (errors.ClientOverLimit("your share"), ClientOverLimit, "CLIENT_OVER_LIMIT"),
+        (errors.Unauthenticated("no token"), Unauthenticated, "UNAUTHENTICATED"),
+        (errors.PermissionDenied("not for you"), PermissionDenied, "PERMISSION_DENIED"),
         (errors.MessageTooLarge(7), MessageTooLarge, "MESSAGE_TOO_LARGE"),
         (errors.DeadlineExceeded("late"), DeadlineExceeded, "DEADLINE_EXCEEDED"),
         (RuntimeError("secret"), InternalError, "INTERNAL"),
@@ -60,7 +66,7 @@ def test_an_invalid_request_says_what_is_accepted_where(came: str) -> None:
     assert came in str(found)
 
 
-@pytest.mark.parametrize("kind", [errors.Overloaded, errors.EngineUnavailable])
+@pytest.mark.parametrize("kind", [errors.Overloaded, errors.ClientOverLimit, errors.EngineUnavailable])
 def test_what_is_worth_a_retry_says_when(kind: type[errors.Overloaded | errors.EngineUnavailable]) -> None:
     found = read(kind("not now", retry_after_seconds=0.25))
 

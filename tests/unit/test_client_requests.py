@@ -113,3 +113,10 @@ def test_bytes_are_pictures(files: Any) -> None:
 
     assert list(request.images.encoded) == [b"png"]
     assert (request.model, request.version, request.top_k) == ("m", "2", 3)
+
+
+@pytest.mark.parametrize("top_k", [-1, 2**32])
+def test_a_number_of_labels_that_the_protocol_does_not_carry_is_refused_by_its_name(top_k: int) -> None:
+    with pytest.raises(ValueError, match=rf"^top_k: {top_k}; accepted: 0 to 4294967295$"):
+        predict_request(1.0, model="m", version="", top_k=top_k)
+    assert predict_request(1.0, model="m", version="", top_k=2**32 - 1).top_k == 2**32 - 1

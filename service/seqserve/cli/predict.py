@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from seqserve.cli.connection import address_option, connected
+from seqserve.cli.connection import Target, connected, connecting
 from seqserve.cli.faults import Refused
 from seqserve.cli.photo import Picture, prepare
 from seqserve.client import Client, Model
+from seqserve.printable import printable
 
 
 @click.command("predict")
@@ -18,8 +19,8 @@ from seqserve.client import Client, Model
 )
 @click.option("--model", default="digit_mlp", show_default=True)
 @click.option("--top-k", type=click.IntRange(1, 1000), default=1, show_default=True, help="Labels to name.")
-@address_option
-def command(images: tuple[Path, ...], model: str, top_k: int, address: str) -> None:
+@connecting
+def command(images: tuple[Path, ...], model: str, top_k: int, target: Target) -> None:
     """Ask a running gateway what is in each of IMAGES (PNG, JPEG).
 
     A picture that is not of the model's size is made to look like the training data first: light
@@ -29,17 +30,17 @@ def command(images: tuple[Path, ...], model: str, top_k: int, address: str) -> N
     \b
     Examples:
       seqserve predict seven.png
-      seqserve predict photo.jpg --top-k 3 --address gateway:8001
+      seqserve predict photo.jpg --top-k 3 --address gateway:8001 --tls --token-file token
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    with connected(address) as client:
-        found = _find(client, model, address)
+    with connected(target) as client:
+        found = _find(client, model, target.address)
         prepared = [_prepared(path, found) for path in images]
         reply = client.predict([picture.file for picture in prepared], model=model, top_k=top_k)
     for path, picture, answer in zip(images, prepared, reply.answers, strict=True):
         if picture.steps:
-            click.echo(f"{path}: {', '.join(picture.steps)}")
+            click.echo(printable(f"{path}: {', '.join(picture.steps)}"))
         labels = ", ".join(f"{label} ({probability:.1%})" for label, probability in answer.top)
-        click.echo(f"{path}: {labels}")
+        click.echo(printable(f"{path}: {labels}"))
 
 
 def _find(client: Client, name: str, address: str) -> Model:

@@ -6,25 +6,32 @@ whose generated code claims the protobuf package `inference` for itself.
 
 from seqserve.client.aio import AsyncClient
 from seqserve.client.errors import (
+    ClientOverLimit,
     DeadlineExceeded,
+    HandshakeFailed,
     InternalError,
     InvalidRequest,
     MessageTooLarge,
     NotFound,
     Overloaded,
+    PermissionDenied,
     PredictionError,
+    Unauthenticated,
     Unavailable,
 )
 from seqserve.client.replies import Answer, Model, ModelVersions, Reply, StreamReply
 from seqserve.client.requests import Examples
 from seqserve.client.sync import Client
+from seqserve.client.tls import Tls
 
 __all__ = [
     "Answer",
     "AsyncClient",
     "Client",
+    "ClientOverLimit",
     "DeadlineExceeded",
     "Examples",
+    "HandshakeFailed",
     "InternalError",
     "InvalidRequest",
     "MessageTooLarge",
@@ -32,8 +39,11 @@ __all__ = [
     "ModelVersions",
     "NotFound",
     "Overloaded",
+    "PermissionDenied",
     "PredictionError",
     "Reply",
     "StreamReply",
+    "Tls",
+    "Unauthenticated",
     "Unavailable",
 ]

@@ -11,8 +11,7 @@ import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs leave it out
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from seqserve.client.connection import MAX_MESSAGE_BYTES, channel_options, id_of_call, metadata_of
-from seqserve.client.errors import error_of_call
+from seqserve.client.connection import MAX_MESSAGE_BYTES, Connection, channel_options, id_of_call
 from seqserve.client.replies import (
     Model,
     ModelVersions,
@@ -24,6 +23,8 @@ from seqserve.client.replies import (
     stream_reply_of,
 )
 from seqserve.client.requests import Examples, predict_request
+from seqserve.client.tls import Tls
+from seqserve.client.tokens import Token
 from seqserve.pb.v1 import prediction_pb2 as pb
 from seqserve.pb.v1 import prediction_pb2_grpc
 
@@ -33,6 +34,9 @@ class AsyncClient:
 
     timeout_seconds: of each call that names none. max_attempts: tries of a call that meets UNAVAILABLE.
     max_message_bytes: of the largest request and the largest reply; the gateway has a limit of its own.
+    token: says who calls; a function is asked before each call. tls: True, or Tls with certificates.
+    allow_plaintext_token: send the token unencrypted to another machine. Raises ValueError for a token that
+    would go there otherwise, and OSError for certificates that cannot be read.
     Every call raises PredictionError; see errors.py for what kinds there are.
     """
 
@@ -43,9 +47,18 @@ class AsyncClient:
         timeout_seconds: float = 10.0,
         max_attempts: int = 4,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        token: Token | None = None,
+        tls: bool | Tls = False,
+        allow_plaintext_token: bool = False,
     ) -> None:
-        options = channel_options(max_attempts, max_message_bytes)
-        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._connection = Connection.checked(
+            address,
+            channel_options(max_attempts, max_message_bytes),
+            token=token,
+            tls=tls,
+            allow_plaintext_token=allow_plaintext_token,
+        )
+        self._channel = self._connection.aio_channel()
         self._stub = prediction_pb2_grpc.PredictionServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds
@@ -98,14 +111,14 @@ class AsyncClient:
             request.id = str(index)
             return request
 
-        call = self._stub.PredictStream(timeout=timeout_seconds, metadata=metadata_of(sent_id))
+        call = self._stub.PredictStream(timeout=timeout_seconds, metadata=self._connection.metadata(sent_id))
         sending = asyncio.create_task(_send(call, items, request_of))
         try:
             while (message := await call.read()) is not EOF:
                 yield stream_reply_of(message)
             await sending
         except grpc.RpcError as error:
-            raise error_of_call(error, sent_id) from error
+            raise self._connection.error_of(error, sent_id) from error
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -132,9 +145,9 @@ class AsyncClient:
         sent_id = id_of_call(request_id)
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
-            return await method(request, timeout=timeout, metadata=metadata_of(sent_id))
+            return await method(request, timeout=timeout, metadata=self._connection.metadata(sent_id))
         except grpc.RpcError as error:
-            raise error_of_call(error, sent_id) from error
+            raise self._connection.error_of(error, sent_id) from error
 
 
 async def _send(

@@ -3,8 +3,12 @@
 PredictionError        any code of gRPC; `code` is its name
 ├── InvalidRequest     the model does not accept the input: `field`, `accepted`
 ├── NotFound           no such model, version or label
+├── Unauthenticated    no token came with the call, or one that the gateway does not know
+├── PermissionDenied   the gateway knows the token, and it is not good for this call
 ├── Unavailable        not now; the client has tried again already: `retry_after_seconds`
+│   └── HandshakeFailed  somebody listens there, and the connection came to nothing; its text says why
 ├── Overloaded         the queue is full, or too long for the deadline: `retry_after_seconds`
+│   └── ClientOverLimit  the share of this client's token is used up, whatever room there is
 ├── MessageTooLarge    more bytes than the gateway, or this client, takes in one message
 ├── DeadlineExceeded   the time of the call ran out
 └── InternalError      a fault inside; `request_id` is what to ask the gateway's operator about
@@ -28,6 +32,8 @@ KINDS: dict[str, type[Message]] = {
 }
 ACCEPTED = "; accepted: "
 """Stands in a field violation between what came and what would have been accepted."""
+CLIENT_OVER_LIMIT = "CLIENT_OVER_LIMIT"
+"""The gateway's reason, which alone tells a client's own limit from a full queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,14 @@ class NotFound(PredictionError):
     """No such model, version or label."""
 
 
+class Unauthenticated(PredictionError):
+    """No token came with the call, or one that the gateway does not know."""
+
+
+class PermissionDenied(PredictionError):
+    """The gateway knows the token, and it is not good for this call."""
+
+
 class _WorthRetrying(PredictionError):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal)
@@ -102,6 +116,23 @@ class Overloaded(_WorthRetrying):
     """
 
 
+class ClientOverLimit(Overloaded):
+    """The client to whom the token belongs has used up its own share, whatever room there is for others.
+
+    retry_after_seconds: when it has a share again.
+    """
+
+
+class HandshakeFailed(Unavailable):
+    """Somebody listens there, and TLS, or its absence, let the connection come to nothing.
+
+    The text says why. Another try ends the same until somebody changes a certificate or an option.
+    """
+
+    def __init__(self, fault: str, request_id: str) -> None:
+        super().__init__(Refusal("UNAVAILABLE", fault, request_id))
+
+
 class MessageTooLarge(PredictionError):
     """More bytes than one message may have; another try ends the same."""
 
@@ -117,6 +148,8 @@ class InternalError(PredictionError):
 BY_CODE: dict[str, type[PredictionError]] = {
     "INVALID_ARGUMENT": InvalidRequest,
     "NOT_FOUND": NotFound,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied,
     "UNAVAILABLE": Unavailable,
     "CANCELLED": Unavailable,  # by the gateway's end; who cancels a call of ours hears it otherwise
     "DEADLINE_EXCEEDED": DeadlineExceeded,
@@ -126,6 +159,8 @@ BY_CODE: dict[str, type[PredictionError]] = {
 
 def error_of(refusal: Refusal) -> PredictionError:
     """The exception that fits."""
+    if refusal.detail(error_details_pb2.ErrorInfo).reason == CLIENT_OVER_LIMIT:
+        return ClientOverLimit(refusal)
     if refusal.code == "RESOURCE_EXHAUSTED":  # gRPC says so of messages above a limit, without a hint
         has_hint = error_details_pb2.RetryInfo.DESCRIPTOR.full_name in refusal.details
         return Overloaded(refusal) if has_hint else MessageTooLarge(refusal)

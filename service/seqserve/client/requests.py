@@ -18,6 +18,8 @@ DATATYPES = {
     "int16": "INT16",
     "uint16": "UINT16",
 }
+MAX_TOP_K = 2**32 - 1
+"""Of the protocol's uint32; 0 asks for what the gateway gives by itself."""
 Examples = npt.ArrayLike | bytes | Sequence[bytes]
 """What one request asks about.
 
@@ -33,8 +35,10 @@ def predict_request(examples: Examples, *, model: str, version: str, top_k: int)
     """The message.
 
     Raises TypeError for what is neither numbers that the protocol carries nor pictures, and ValueError for
-    lists whose parts differ in length.
+    lists whose parts differ in length, and for a `top_k` that the protocol does not carry.
     """
+    if not 0 <= top_k <= MAX_TOP_K:
+        raise ValueError(f"top_k: {top_k}; accepted: 0 to {MAX_TOP_K}")
     request = pb.PredictRequest(model=model, version=version, top_k=top_k)
     pictures = _pictures(examples)
     if pictures is None:

@@ -9,8 +9,7 @@ from typing import Any, Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from seqserve.client.connection import MAX_MESSAGE_BYTES, channel_options, id_of_call, metadata_of
-from seqserve.client.errors import error_of_call
+from seqserve.client.connection import MAX_MESSAGE_BYTES, Connection, channel_options, id_of_call
 from seqserve.client.replies import (
     Model,
     ModelVersions,
@@ -22,6 +21,8 @@ from seqserve.client.replies import (
     stream_reply_of,
 )
 from seqserve.client.requests import Examples, predict_request
+from seqserve.client.tls import Tls
+from seqserve.client.tokens import Token
 from seqserve.pb.v1 import prediction_pb2 as pb
 from seqserve.pb.v1 import prediction_pb2_grpc
 
@@ -31,6 +32,9 @@ class Client:
 
     timeout_seconds: of each call that names none. max_attempts: tries of a call that meets UNAVAILABLE.
     max_message_bytes: of the largest request and the largest reply; the gateway has a limit of its own.
+    token: says who calls; a function is asked before each call. tls: True, or Tls with certificates.
+    allow_plaintext_token: send the token unencrypted to another machine. Raises ValueError for a token that
+    would go there otherwise, and OSError for certificates that cannot be read.
     Every call raises PredictionError; see errors.py for what kinds there are.
     """
 
@@ -41,9 +45,18 @@ class Client:
         timeout_seconds: float = 10.0,
         max_attempts: int = 4,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        token: Token | None = None,
+        tls: bool | Tls = False,
+        allow_plaintext_token: bool = False,
     ) -> None:
-        options = channel_options(max_attempts, max_message_bytes)
-        self._channel = grpc.insecure_channel(address, options=options)
+        self._connection = Connection.checked(
+            address,
+            channel_options(max_attempts, max_message_bytes),
+            token=token,
+            tls=tls,
+            allow_plaintext_token=allow_plaintext_token,
+        )
+        self._channel = self._connection.channel()
         self._stub = prediction_pb2_grpc.PredictionServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds
@@ -107,12 +120,14 @@ class Client:
             except Exception as error:  # noqa: BLE001 - it is raised where the caller can catch it
                 failures.append(error)
 
-        call = self._stub.PredictStream(requests(), timeout=timeout_seconds, metadata=metadata_of(sent_id))
+        call = self._stub.PredictStream(
+            requests(), timeout=timeout_seconds, metadata=self._connection.metadata(sent_id)
+        )
         try:
             for message in call:
                 yield stream_reply_of(message)
         except grpc.RpcError as error:
-            raise error_of_call(error, sent_id) from error
+            raise self._connection.error_of(error, sent_id) from error
         finally:
             call.cancel()
         for failure in failures:
@@ -137,6 +152,6 @@ class Client:
         sent_id = id_of_call(request_id)
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
-            return method(request, timeout=timeout, metadata=metadata_of(sent_id))
+            return method(request, timeout=timeout, metadata=self._connection.metadata(sent_id))
         except grpc.RpcError as error:
-            raise error_of_call(error, sent_id) from error
+            raise self._connection.error_of(error, sent_id) from error
