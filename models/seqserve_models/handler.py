@@ -19,7 +19,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -44,17 +44,21 @@ TOP_K_PATTERN = re.compile(r"[0-9]{1,9}")
 SHAPE_PATTERN = re.compile(r" *-?[0-9]{1,19} *(, *-?[0-9]{1,19} *)*")
 IMAGE_FORMATS = ("PNG", "JPEG")
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # what pixels depend on
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type, as the bits of each
+PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 # First column, first row and their steps in each pass of an interlaced PNG.
 PNG_PASSES = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+JPEG_METADATA = {*range(0xE1, 0xF0), 0xFE} - {0xEE}  # Adobe's APP14 says how colours are stored
 JPEG_FILL, JPEG_SCAN, JPEG_END = 0xFF, 0xDA, 0xD9
 # A marker behind a scan, whose own FF are followed by 00 or by a restart's D0 to D7.
 JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 MAX_JPEG_SCANS = 100  # each may be a few bytes, and costs a pass over all pixels
+MAX_JPEG_SEGMENTS = 1000  # before the first scan, and again behind it
 MAX_SIDE, MAX_IMAGE_PIXELS = 4096, 16_000_000  # of images that are resized
 CONTENT_TYPES = ("application/json", "image/png", "image/jpeg", "application/octet-stream")
 GATEWAY_KEYS = ("data", "shape", "datatype")
@@ -310,8 +314,8 @@ def read_pixels(content: Content, size: tuple[int, int], mode: str, signature: D
 
     came = header_size(content)
     check_image_size(came, size, signature)  # before anything is decoded
-    check_whole(content, signature)
-    image: Image.Image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+    whole = checked_file(content, signature)
+    image: Image.Image = Image.open(io.BytesIO(whole), formats=IMAGE_FORMATS)
     if image.size != came:
         raise ValueError("a second header with another size")
     image.load()
@@ -340,7 +344,8 @@ def check_image_size(came: tuple[int, int], size: tuple[int, int], signature: Do
 def header_size(content: Content) -> tuple[int, int]:
     """Width and height from a PNG's header chunk or a JPEG's first frame header."""
     if content.startswith(JPEG_MAGIC):
-        height, width = struct.unpack_from(">HH", content, jpeg_segment(content, JPEG_FRAMES) + 3)
+        frame = next(at for marker, at in jpeg_segments(content) if marker in JPEG_FRAMES)
+        height, width = struct.unpack_from(">HH", content, frame + 3)
         return width, height
     length, kind, width, height = struct.unpack_from(">I4sII9x", content, len(PNG_MAGIC))
     if (length, kind) != (13, b"IHDR"):
@@ -348,57 +353,82 @@ def header_size(content: Content) -> tuple[int, int]:
     return width, height
 
 
-def check_whole(content: Content, signature: Document) -> None:
-    """What PIL would fill up: a JPEG's end behind its scans, or a PNG's chunks and rows of pixels."""
+def checked_file(content: Content, signature: Document) -> Content:
+    """A whole file without its metadata: PIL would inflate texts without end, and warn of each faulty tag.
+
+    Raises for what PIL would fill up: a JPEG's end behind its scans, or a PNG's chunks and rows of pixels.
+    """
     if content.startswith(PNG_MAGIC):
-        scan, expected = png_scan(content), png_scan_bytes(content)
+        content, scan = png_pixels(content)
+        expected = png_scan_bytes(content)
         if len(zlib.decompressobj().decompress(scan, expected)) < expected:
             raise ValueError("too few rows")
-    elif jpeg_scans(content) > MAX_JPEG_SCANS:
+        return content
+    content, first_scan = jpeg_pixels(content)
+    if jpeg_scans(content, first_scan) > MAX_JPEG_SCANS:
         came = f"a JPEG of more than {MAX_JPEG_SCANS} scans"
         raise refusal("IMAGE_FORMAT", signature, came, f"at most {MAX_JPEG_SCANS} scans")
+    return content
 
 
-def jpeg_segment(content: Content, wanted: set[int]) -> int:
-    """Where the first segment with a wanted marker starts, behind the marker, up to the first scan."""
+def jpeg_segments(content: Content) -> Iterator[tuple[int, int]]:
+    """Marker, and where it ends, of each segment up to the first scan."""
     marker, at = 0, 2
-    while marker != JPEG_SCAN:
+    for _ in range(MAX_JPEG_SEGMENTS):
         if content[at] != JPEG_FILL:
             raise ValueError("no marker where one is due")
         while content[at] == JPEG_FILL:
             at += 1
         marker, at = content[at], at + 1
-        if marker in wanted:
-            return at
         if marker not in JPEG_WITHOUT_LENGTH:
+            yield marker, at
+            if marker == JPEG_SCAN:
+                return
             at += int.from_bytes(content[at : at + 2], "big")
-    raise ValueError("no such segment")
+    raise ValueError("too many segments")
 
 
-def jpeg_scans(content: Content) -> int:
-    """How many scans there are up to the end, or one more than are accepted."""
-    scans, marker, at = 0, JPEG_SCAN, jpeg_segment(content, {JPEG_SCAN})
-    while marker != JPEG_END and scans <= MAX_JPEG_SCANS:
+def jpeg_pixels(content: Content) -> tuple[bytearray, int]:
+    """A JPEG without its metadata, and where in it the first scan's marker ends."""
+    kept, taken, first_scan = bytearray(), 0, 0
+    for marker, at in jpeg_segments(content):
+        if marker in JPEG_METADATA:
+            kept += content[taken : at - 2]
+            taken = at + int.from_bytes(content[at : at + 2], "big")
+        first_scan = len(kept) + at - taken
+    return kept + content[taken:], first_scan
+
+
+def jpeg_scans(content: Content, first: int) -> int:
+    """How many scans there are up to the end, or one more than are accepted. first: where its marker ends."""
+    scans, marker, at = 0, JPEG_SCAN, first
+    for _ in range(MAX_JPEG_SEGMENTS):
         scans += marker == JPEG_SCAN
         following = JPEG_MARKER.search(content, at + int.from_bytes(content[at : at + 2], "big"))
         if following is None:
             raise ValueError("no end")
         marker, at = following[1][0], following.end()
-    return scans
+        if marker == JPEG_END or scans > MAX_JPEG_SCANS:
+            return scans
+    raise ValueError("too many segments")
 
 
-def png_scan(content: Content) -> bytearray:
-    """The deflated pixels of a PNG, whose chunks are all there, with their checksums, to the end chunk."""
-    scan, kind, at = bytearray(), b"", len(PNG_MAGIC)
+def png_pixels(content: Content) -> tuple[bytearray, bytearray]:
+    """A PNG without what its pixels do not depend on, and the deflated pixels.
+
+    Its chunks are all there, with their checksums, to the end chunk.
+    """
+    kept, scan, kind, at = bytearray(PNG_MAGIC), bytearray(), b"", len(PNG_MAGIC)
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", content, at)
         end = at + 8 + length
         (checksum,) = struct.unpack_from(">I", content, end)
         if zlib.crc32(content[at + 4 : end]) != checksum:
             raise ValueError("a wrong checksum")
+        kept += content[at : end + 4] if kind in PNG_PIXELS else b""
         scan += content[at + 8 : end] if kind == b"IDAT" else b""
         at = end + 4
-    return scan
+    return kept, scan
 
 
 def png_scan_bytes(content: Content) -> int:
@@ -408,6 +438,8 @@ def png_scan_bytes(content: Content) -> int:
         (len(range(left, width, right_by)), len(range(top, height, down_by)))
         for left, top, right_by, down_by in (PNG_PASSES if interlace else ((0, 0, 1, 1),))
     ]
+    if depth not in PNG_DEPTHS[colour]:  # the file would say how much is inflated
+        raise ValueError("no such depth")
     bits = depth * PNG_CHANNELS[colour]
     return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in passes if columns)
 

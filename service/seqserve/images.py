@@ -2,7 +2,9 @@
 
 Nothing is decoded before the size in the file's header has been compared with the signature, so a
 small file that claims to be a huge picture costs nothing. Where the signature says `resize`, other sizes
-within MAX_SIDE and MAX_PIXELS are accepted and stretched. Metadata (EXIF, profiles, text) is ignored.
+within MAX_SIDE and MAX_PIXELS are accepted and stretched. Metadata (EXIF, profiles, text) is ignored and
+never reaches the decoder: Pillow would inflate 64 KB of a PNG's text to hundreds of megabytes, and write a
+warning for each faulty tag of a JPEG.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ MAX_SIDE = 4096
 MAX_PIXELS = 16_000_000
 # Each may be a few bytes, and costs a pass over all pixels. Progressive files have about ten.
 MAX_JPEG_SCANS = 100
+# All before the first scan, and again all behind it. Four bytes make one; 16 MB of EXIF or profiles have 256.
+MAX_JPEG_SEGMENTS = 1000
 # Its weights are never negative, so ink gets no halo as with LANCZOS. It averages all pixels where a picture
 # shrinks and interpolates where it grows; BOX would give blocks there.
 RESAMPLING = Image.Resampling.BILINEAR
@@ -37,13 +41,20 @@ _ACCEPTED = "a whole PNG or JPEG file"
 # JPEG markers, ITU-T T.81 table B.1. C4, C8 and CC lie among the frame headers and are none.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+# APP1 to APP15 and comments, but for Adobe's APP14, which says how colours are stored.
+_JPEG_METADATA = frozenset({*range(0xE1, 0xF0), 0xFE}) - {0xEE}
+_JPEG_MARKER_BYTES = 2
 _JPEG_SCAN = 0xDA
 _JPEG_END = 0xD9
 # A marker behind a scan, whose own FF are followed by 00 or by a restart's D0 to D7.
 _JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+# The chunks that pixels depend on; an animation's further frames are in others.
+_PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG_CHUNK_FRAME = 12  # length, kind and CRC, 4 bytes each
-# PNG: samples of a pixel by colour type; Adam7's passes as first column, first row and their steps.
+# PNG: samples of a pixel and their possible bits by colour type.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+# Adam7's passes as first column, first row and their steps.
 _PNG_PASSES = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
@@ -73,10 +84,7 @@ def decode_image(blob: bytes, signature: Signature, index: int) -> PixelArray:
         is_png = _is_png(blob)
         came = _png_size(blob) if is_png else _jpeg_size(blob)  # (width, height)
         _check_size(came, size, where, may_differ=signature.resize)
-        if is_png:
-            _check_png(blob)
-        else:
-            _check_jpeg(blob)
+        blob = _checked_png(blob) if is_png else _checked_jpeg(blob)
         image = _converted(_open(blob, "PNG" if is_png else "JPEG", came), size.channels)
     except _UnsupportedError as error:
         raise InvalidRequest("IMAGE_FORMAT", field=where, came=error, accepted="PNG or JPEG") from error
@@ -119,10 +127,19 @@ def _png_size(blob: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _check_png(blob: bytes) -> None:
-    """The file is whole: all chunks with their CRCs up to the end chunk, and all rows of pixels."""
-    scan = b"".join(content for kind, content in _png_chunks(blob) if kind == b"IDAT")
-    expected = _png_scan_bytes(blob)
+def _checked_png(blob: bytes) -> bytes:
+    """The file without its metadata; it is whole: all chunks with their CRCs, and all rows of pixels."""
+    kept, scan = bytearray(_PNG_MAGIC), bytearray()
+    for kind, content, chunk in _png_chunks(blob):
+        if kind in _PNG_PIXELS:
+            kept += chunk
+        if kind == b"IDAT":
+            scan += content
+    _check_png_scan(scan, _png_scan_bytes(blob))
+    return bytes(kept)
+
+
+def _check_png_scan(scan: bytearray, expected: int) -> None:
     try:
         inflated = len(zlib.decompressobj().decompress(scan, expected))
     except zlib.error as error:
@@ -131,8 +148,8 @@ def _check_png(blob: bytes) -> None:
         raise _BrokenError("a PNG with too few rows")
 
 
-def _png_chunks(blob: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """(kind, content) of every chunk."""
+def _png_chunks(blob: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
+    """(kind, content, all of it) of every chunk up to the end chunk."""
     view = memoryview(blob)
     position = len(_PNG_MAGIC)
     kind = b""
@@ -146,14 +163,16 @@ def _png_chunks(blob: bytes) -> Iterator[tuple[bytes, memoryview]]:
         (checksum,) = struct.unpack_from(">I", blob, end - 4)
         if zlib.crc32(view[position + 4 : end - 4]) != checksum:
             raise _BrokenError("a PNG with a wrong checksum")
-        yield kind, view[position + 8 : end - 4]
+        yield kind, view[position + 8 : end - 4], view[position:end]
         position = end
 
 
 def _png_scan_bytes(blob: bytes) -> int:
     """How many bytes the rows inflate to: a filter byte and the pixels of each, in every pass."""
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", blob, 16)
-    bits = depth * _PNG_CHANNELS.get(colour, 0)
+    if depth not in _PNG_DEPTHS.get(colour, ()):  # the file would say how much is inflated
+        raise _BrokenError(f"a PNG of colour type {colour} with {depth} bits")
+    bits = depth * _PNG_CHANNELS[colour]
     total = 0
     for left, top, right_by, down_by in _PNG_PASSES if interlace else ((0, 0, 1, 1),):
         columns = len(range(left, width, right_by))
@@ -165,8 +184,9 @@ def _png_scan_bytes(blob: bytes) -> int:
 def _jpeg_segments(blob: bytes) -> Iterator[tuple[int, int]]:
     """(marker, start of its segment) of each segment up to the first scan."""
     position = 2
-    marker = 0
+    marker = segments = 0
     while marker != _JPEG_SCAN:
+        segments = _one_more(segments)
         if blob[position : position + 1] != b"\xff":
             raise _BrokenError("a JPEG that is cut off or has no scan")
         while blob[position : position + 1] == b"\xff":  # any number of them may fill up
@@ -190,18 +210,35 @@ def _jpeg_size(blob: bytes) -> tuple[int, int]:
     raise _BrokenError("a JPEG without a size before its first scan")
 
 
-def _check_jpeg(blob: bytes) -> None:
-    """The file has an end, since a decoder fills up what is missing there, and not too many scans."""
-    marker, position = next(found for found in _jpeg_segments(blob) if found[0] == _JPEG_SCAN)
-    scans = 0
+def _checked_jpeg(blob: bytes) -> bytes:
+    """The file without its metadata; it has an end and not too many scans."""
+    kept, taken = bytearray(), 0
+    for marker, start in _jpeg_segments(blob):
+        if marker in _JPEG_METADATA:
+            kept += blob[taken : start - _JPEG_MARKER_BYTES]
+            taken = start + int.from_bytes(blob[start : start + 2])
+        elif marker == _JPEG_SCAN:
+            _check_jpeg_scans(blob, start)
+    return bytes(kept + blob[taken:])
+
+
+def _check_jpeg_scans(blob: bytes, position: int) -> None:
+    """The file has an end, since a decoder fills up what is missing there. position: of the first scan."""
+    marker, scans, segments = _JPEG_SCAN, 0, 0
     while marker != _JPEG_END:
-        scans += marker == _JPEG_SCAN
+        scans, segments = scans + (marker == _JPEG_SCAN), _one_more(segments)
         if scans > MAX_JPEG_SCANS:
             raise _UnsupportedError(f"a JPEG of more than {MAX_JPEG_SCANS} scans")
         following = _JPEG_MARKER.search(blob, position + int.from_bytes(blob[position : position + 2]))
         if following is None:
             raise _BrokenError("a JPEG that is cut off")
         marker, position = following[1][0], following.end()
+
+
+def _one_more(segments: int) -> int:
+    if segments == MAX_JPEG_SEGMENTS:
+        raise _BrokenError(f"a JPEG of more than {MAX_JPEG_SEGMENTS} segments")
+    return segments + 1
 
 
 def _open(blob: bytes, format_name: str, size: tuple[int, int]) -> Image.Image:

@@ -8,28 +8,37 @@ text through that is not meant for a client (grpc.aio would send it).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
-from grpc_status.rpc_status import to_status
 
-from seqserve.errors import InvalidRequest, MessageTooLarge, ShuttingDown
-from seqserve.grpc_api.streams import Answer, Context, Streams
+from seqserve.access.gate import ANY_ROOM, Gate
+from seqserve.errors import (
+    InvalidRequest,
+    MessageTooLarge,
+    PermissionDenied,
+    SeqserveError,
+    ShuttingDown,
+    Unauthenticated,
+)
+from seqserve.grpc_api.callers import room_of_caller
+from seqserve.grpc_api.field_count import check_field_count
+from seqserve.grpc_api.metadata import Metadata, authorizations, texts
+from seqserve.grpc_api.refusals import abort, report
+from seqserve.grpc_api.streams import Context, LastReply, Streams
 from seqserve.request_ids import REQUEST_ID, REQUEST_ID_PATTERN, canary_key, request_id
 from seqserve.status import describe, status_of
 from seqserve.tracing import Tracing
 
-log = structlog.get_logger()
-
 INFERENCE = frozenset({"ModelInfer", "ModelStreamInfer", "Predict", "PredictStream"})
-"""The methods whose messages are inference requests, and are counted as such."""
+"""The methods whose messages are inference requests, and are counted as such; all streams are of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,8 @@ class StreamMethod:
 class Boundary:
     """What every call passes, whichever service it belongs to.
 
+    gate: knows whose call it is. A Guard has asked it whether the call may be made; here it is asked for
+    the caller's room, and about each message of a stream.
     on_malformed: called for each inference request that is no valid protobuf.
     max_message_bytes: gRPC's limit for what is sent. Above it gRPC itself would end the call without
     details, and a stream with all that is under way in it.
@@ -81,6 +92,7 @@ class Boundary:
     tracing: Tracing
     on_malformed: Callable[[], None]
     max_message_bytes: int
+    gate: Gate
     _streams: Streams = field(default_factory=Streams)
 
     def handler(
@@ -101,20 +113,22 @@ class Boundary:
         self._streams.drain()
 
     def _unary(self, descriptor: MethodDescriptor, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
-        request_class = GetMessageClass(descriptor.input_type)
+        is_limited = descriptor.name in INFERENCE
 
         async def handle(body: bytes, context: Context) -> bytes:
-            metadata = _metadata(context)
+            pairs = context.invocation_metadata() or ()
+            metadata = texts(pairs)
             given = metadata.get(REQUEST_ID, "")
             call = Call(call_id := request_id(given), context.time_remaining(), call_id == given)
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             with self.tracing.span(descriptor.full_name, call.request_id, metadata) as span:
                 try:
-                    return self._bytes(await method(self._parse(descriptor, request_class, body), call))
+                    with self._room(pairs) if is_limited and not self.gate.is_open else ANY_ROOM:
+                        return self.bytes_of(await method(self.parse(descriptor, body), call))
                 except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
-                    status = _report(error, call.request_id, descriptor.full_name)
+                    status = report(error, call.request_id, descriptor.full_name)
                     span.fail(status_of(error).grpc.name)
-            await _abort(context, status, call.request_id)
+            await abort(context, status, call.request_id)
             raise AssertionError("abort raises")  # pragma: no cover
 
         return grpc.unary_unary_rpc_method_handler(handle)  # bytes in, bytes out: parsing is ours
@@ -123,84 +137,116 @@ class Boundary:
         self, descriptor: MethodDescriptor, method: StreamMethod
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def handle(_: object, context: Context) -> None:
-            metadata = _metadata(context)
-            stream_id = request_id(metadata.get(REQUEST_ID, ""))
-            context.set_trailing_metadata(((REQUEST_ID, stream_id),))
-            answer = self._answer(descriptor, method, context, stream_id, metadata)
-            await self._streams.run(context, answer, partial(_end_drained, context, stream_id))
+            call = StreamCall(self, descriptor, method, context)
+            context.set_trailing_metadata(((REQUEST_ID, call.id),))
+            await self._streams.run(context, call.answer, call.end)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    def _answer(
-        self,
-        descriptor: MethodDescriptor,
-        method: StreamMethod,
-        context: Context,
-        stream_id: str,
-        metadata: Mapping[str, str],
-    ) -> Answer:
-        """How one stream answers each of its messages."""
-        request_class = GetMessageClass(descriptor.input_type)
-        is_given = stream_id == metadata.get(REQUEST_ID)
+    def _room(self, metadata: Metadata) -> AbstractContextManager[None]:
+        return room_of_caller.get(None) or self.gate.admit(authorizations(metadata), "inference")
 
-        async def answer(body: bytes, number: int) -> bytes:
-            request, message_id = None, f"{stream_id}.{number}"
-            try:
-                request = self._parse(descriptor, request_class, body)
-                if REQUEST_ID_PATTERN.fullmatch(own_id := method.id_of(request)):
-                    message_id = f"{stream_id}.{own_id}"
-                with self.tracing.span(descriptor.full_name, message_id, metadata) as span:
-                    try:
-                        call = Call(message_id, context.time_remaining(), is_given)
-                        return self._bytes(await method.answer(request, call))
-                    except Exception as error:
-                        span.fail(status_of(error).grpc.name)
-                        raise
-            except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
-                status = _report(error, message_id, descriptor.full_name)
-                reply = method.on_error(request, status).SerializeToString()
-                if len(reply) > self.max_message_bytes:  # the message's own id is as long as that
-                    reply = method.on_error(None, status).SerializeToString()
-                return reply
-
-        return answer
-
-    def _parse(self, descriptor: MethodDescriptor, request_class: type[Message], body: bytes) -> Message:
+    def parse(self, descriptor: MethodDescriptor, body: bytes) -> Message:
+        """A method's message. Raises InvalidRequest."""
+        request_class = _class_of(descriptor.input_type)
         try:
+            check_field_count(body, descriptor.input_type)
             return request_class.FromString(body)
-        except DecodeError as error:
+        except (DecodeError, InvalidRequest) as error:
             if descriptor.name in INFERENCE:
                 self.on_malformed()
+            if isinstance(error, InvalidRequest):
+                raise
             raise InvalidRequest(
                 "MALFORMED_PROTOBUF", field="message", came=f"{len(body)} bytes that do not parse",
                 accepted=f"a protobuf {request_class.DESCRIPTOR.full_name}",
             ) from error  # fmt: skip
 
-    def _bytes(self, reply: Message | bytes) -> bytes:
+    def bytes_of(self, reply: Message | bytes) -> bytes:
+        """A reply's. Raises MessageTooLarge."""
         body = reply if isinstance(reply, bytes) else reply.SerializeToString()
         if len(body) > self.max_message_bytes:
             raise MessageTooLarge(self.max_message_bytes, what="reply")
         return body
 
 
-def _metadata(context: Context) -> dict[str, str]:
-    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+@cache
+def _class_of(descriptor: Descriptor) -> type[Message]:
+    return GetMessageClass(descriptor)
 
 
-def _report(error: Exception, request_id: str, method: str) -> status_pb2.Status:
-    code = status_of(error).grpc
-    if code is grpc.StatusCode.INTERNAL:
-        log.error("call failed", method=method, request_id=request_id, exc_info=error)
-    else:
-        log.debug("call refused", method=method, request_id=request_id, code=code.name, reason=str(error))
-    return describe(error, request_id)
+class StreamCall:
+    """One stream: how each of its messages is answered, and how it ends where its caller does not end it.
+
+    id: of the call; those of its messages begin with it.
+    """
+
+    def __init__(
+        self,
+        boundary: Boundary,
+        descriptor: MethodDescriptor,
+        method: StreamMethod,
+        context: Context,
+    ) -> None:
+        pairs = context.invocation_metadata() or ()
+        self._boundary = boundary
+        self._descriptor = descriptor
+        self._method = method
+        self._context = context
+        self._metadata = texts(pairs)
+        self._authorizations = authorizations(pairs)
+        given = self._metadata.get(REQUEST_ID, "")
+        self.id = request_id(given)
+        self._is_given = self.id == given
+        self._ended_by: SeqserveError = ShuttingDown(
+            "the gateway is shutting down; what has no reply was not answered"
+        )
+
+    async def answer(self, body: bytes, number: int) -> bytes | LastReply:
+        """See streams.Answer. Who may not call any more has its last reply."""
+        message = _Message(f"{self.id}.{number}")
+        try:
+            room = self._boundary.gate.admit(self._authorizations, "inference")
+            self._read(body, message)
+            with room:
+                return await self._reply(message)
+        except (Unauthenticated, PermissionDenied) as error:
+            self._ended_by = error
+            with suppress(InvalidRequest):  # read for its id alone
+                self._read(body, message)
+            return LastReply(self._refused(error, message))
+        except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
+            return self._refused(error, message)
+
+    async def end(self) -> None:
+        """See streams.End."""
+        await abort(self._context, describe(self._ended_by, self.id), self.id)
+
+    def _read(self, body: bytes, message: _Message) -> None:
+        message.request = self._boundary.parse(self._descriptor, body)
+        if REQUEST_ID_PATTERN.fullmatch(own_id := self._method.id_of(message.request)):
+            message.id = f"{self.id}.{own_id}"
+
+    async def _reply(self, message: _Message) -> bytes:
+        with self._boundary.tracing.span(self._descriptor.full_name, message.id, self._metadata) as span:
+            try:
+                call = Call(message.id, self._context.time_remaining(), self._is_given)
+                return self._boundary.bytes_of(await self._method.answer(message.request, call))
+            except Exception as error:
+                span.fail(status_of(error).grpc.name)
+                raise
+
+    def _refused(self, error: Exception, message: _Message) -> bytes:
+        status = report(error, message.id, self._descriptor.full_name)
+        reply = self._method.on_error(message.request, status).SerializeToString()
+        if len(reply) > self._boundary.max_message_bytes:  # the message's own id is as long as that
+            reply = self._method.on_error(None, status).SerializeToString()
+        return reply
 
 
-async def _end_drained(context: Context, stream_id: str) -> None:
-    error = ShuttingDown("the gateway is shutting down; what has no reply was not answered")
-    await _abort(context, describe(error, stream_id), stream_id)
+@dataclass(slots=True)
+class _Message:
+    """One message of a stream; request: None as long as it is not parsed."""
 
-
-async def _abort(context: Context, status: status_pb2.Status, request_id: str) -> None:
-    wire = to_status(status)
-    await context.abort(wire.code, wire.details, (*wire.trailing_metadata, (REQUEST_ID, request_id)))
+    id: str
+    request: Any = None

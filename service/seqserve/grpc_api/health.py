@@ -17,7 +17,15 @@ from grpc_health.v1 import health_pb2
 
 from seqserve.errors import quote_came
 from seqserve.grpc_api.boundary import Handler
-from seqserve.grpc_api.health_statuses import NOT_SERVING, SERVING, Status, Statuses, Telling
+from seqserve.grpc_api.health_statuses import (
+    NOT_SERVING,
+    OF_MODELS,
+    SERVING,
+    Status,
+    Statuses,
+    StatusesForProbes,
+    Telling,
+)
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import ModelVersion
 
@@ -88,19 +96,19 @@ class Health:
         for name in self._overall:
             self.statuses.publish(name, NOT_SERVING)
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Answer on the main port: alive, and NOT_SERVING until there is something to serve."""
-        server.add_generic_rpc_handlers((HealthService(self.statuses).handler(),))
+    def handler(self) -> Handler:
+        """What the main port registers: alive, and NOT_SERVING until there is something to serve."""
+        return HealthService(self.statuses).handler()
 
     async def follow(self, changed: ModelVersion) -> None:
         """Publish what a version's change means: for itself, for its model and for the whole."""
         model = changed.name
         versions = {entry.version for entry in self._repository.versions_of(model)}
         is_ready = {
-            f"model/{model}/{version}": self._repository.is_ready(model, version) for version in versions
+            f"{OF_MODELS}{model}/{version}": self._repository.is_ready(model, version) for version in versions
         }
         if versions:
-            is_ready[f"model/{model}"] = self._repository.is_ready(model, "")
+            is_ready[f"{OF_MODELS}{model}"] = self._repository.is_ready(model, "")
         for name, is_name_ready in is_ready.items():
             self.statuses.publish(name, _status(is_ready=is_name_ready))
         for name in self._names_of.pop(model, set()) - is_ready.keys():
@@ -135,7 +143,7 @@ def reply(status: Status) -> bytes:
     return message
 
 
-def reply_to_list(statuses: Statuses) -> bytes:
+def reply_to_list(statuses: Statuses | StatusesForProbes) -> bytes:
     """A HealthListResponse."""
     found = {name: health_pb2.HealthCheckResponse(status=status) for name, status in statuses.all().items()}
     message: bytes = health_pb2.HealthListResponse(statuses=found).SerializeToString()

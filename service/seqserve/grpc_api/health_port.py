@@ -18,29 +18,32 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from seqserve.grpc_api.health import SERVICE, malformed_words, parse_name, reply, reply_to_list, unknown_words
-from seqserve.grpc_api.health_statuses import Statuses, Telling
+from seqserve.grpc_api.health_statuses import StatusesForProbes, Telling
 from seqserve.grpc_api.limits import GrpcLimits
 from seqserve.grpc_api.listener import listen
 
 THREADS = 64  # made when they are needed: one for each open Watch, and for a moment for each Check
 MOST_WATCHES = 48
+MAX_CONNECTIONS = 256
 STOP_SECONDS = 0.5  # for the answers that are on their way
 
 
 class HealthPort:
-    """Answers from the statuses that the main port publishes."""
+    """Answers from the statuses that the main port publishes, to everybody."""
 
-    def __init__(self, statuses: Statuses, limits: GrpcLimits) -> None:
+    def __init__(self, statuses: StatusesForProbes, limits: GrpcLimits) -> None:
         self._statuses = statuses
         self._room = threading.BoundedSemaphore(MOST_WATCHES)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="health")
-        self._server = grpc.server(self._threads, options=limits.options())
+        bounded = replace(limits, max_connections=MAX_CONNECTIONS)
+        self._server = grpc.server(self._threads, options=bounded.options())
         handlers = {
             "Check": grpc.unary_unary_rpc_method_handler(self._check),
             "List": grpc.unary_unary_rpc_method_handler(lambda _, __: reply_to_list(statuses)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from grpc_health.v1 import health_pb2
 
@@ -17,6 +17,8 @@ SERVING: Status = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Status = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN: Status = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 LIVENESS = "liveness"
+OF_MODELS = "model/"
+"""What names of models and of their versions begin with."""
 
 Wake = Callable[[], object]
 
@@ -50,26 +52,26 @@ class Statuses:
         with self._lock:
             if not self._is_draining:
                 self._by_name[name] = status
-        self._wake()
+        self.wake()
 
     def withdraw(self, name: str) -> None:
         """Know a name no longer."""
         with self._lock:
             if not self._is_draining:
                 self._by_name.pop(name, None)
-        self._wake()
+        self.wake()
 
     def drain(self) -> None:
         """NOT_SERVING for everything but liveness, for good."""
         with self._lock:
             self._is_draining = True
             self._by_name = {name: SERVING if name == LIVENESS else NOT_SERVING for name in self._by_name}
-        self._wake()
+        self.wake()
 
     def end_watches(self) -> None:
         """Let every watch end, also those that are still to come."""
         self._is_over = True
-        self._wake()
+        self.wake()
 
     @contextmanager
     def waking(self, wake: Wake) -> Iterator[None]:
@@ -82,17 +84,46 @@ class Statuses:
             with self._lock:
                 self._watchers.discard(wake)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let every watch look again; for changes of what it is to be told."""
         with self._lock:
             watchers = list(self._watchers)
         for wake in watchers:
             wake()
 
 
+class StatusesForProbes:
+    """The same without models while `names_models` says so: to who asks then, they are unknown names."""
+
+    def __init__(self, statuses: Statuses, names_models: Callable[[], bool]) -> None:
+        self._statuses = statuses
+        self._names_models = names_models
+
+    @property
+    def is_over(self) -> bool:
+        """See Statuses."""
+        return self._statuses.is_over
+
+    def find(self, name: str) -> Status | None:
+        """See Statuses."""
+        return self._statuses.find(name) if self._is_told(name) else None
+
+    def all(self) -> dict[str, Status]:
+        """See Statuses."""
+        return {name: status for name, status in self._statuses.all().items() if self._is_told(name)}
+
+    def waking(self, wake: Wake) -> AbstractContextManager[None]:
+        """See Statuses."""
+        return self._statuses.waking(wake)
+
+    def _is_told(self, name: str) -> bool:
+        return not name.startswith(OF_MODELS) or self._names_models()
+
+
 class Telling:
     """What one watch has told of a name: each status only once. What came and went between is left out."""
 
-    def __init__(self, statuses: Statuses, name: str) -> None:
+    def __init__(self, statuses: Statuses | StatusesForProbes, name: str) -> None:
         self._statuses = statuses
         self._name = name
         self._told: Status | None = None

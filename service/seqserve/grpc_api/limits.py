@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class GrpcLimits:
     """Limits of one listener.
 
+    max_connections: at once, from before their handshakes; those beyond are closed.
     max_concurrent_streams: calls at once on one connection; more wait at the caller's side.
     keepalive_seconds: a peer that says nothing for so long is pinged; one that does not answer is gone.
     keepalive_minimum_seconds: a peer that pings more often is disconnected.
@@ -16,6 +17,7 @@ class GrpcLimits:
     """
 
     max_message_bytes: int
+    max_connections: int
     max_concurrent_streams: int
     keepalive_seconds: float
     keepalive_minimum_seconds: float
@@ -28,6 +30,7 @@ class GrpcLimits:
             ("grpc.so_reuseport", 0),  # or a second gateway would share the port in silence
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
+            ("grpc.max_allowed_incoming_connections", self.max_connections),
             ("grpc.max_concurrent_streams", self.max_concurrent_streams),
             ("grpc.keepalive_time_ms", _ms(self.keepalive_seconds)),
             ("grpc.http2.min_ping_interval_without_data_ms", _ms(self.keepalive_minimum_seconds)),

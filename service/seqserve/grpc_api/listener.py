@@ -6,30 +6,35 @@ import socket
 from collections.abc import Sequence
 
 import grpc
-from grpc_reflection.v1alpha import reflection
 
+from seqserve.certificates import Certificates, Identity
 from seqserve.errors import AddressInUse
 from seqserve.grpc_api.boundary import Handler
 from seqserve.grpc_api.limits import GrpcLimits
 
 
 class GrpcListener:
-    """One grpc.aio server on one port. setting: what the port is called where it is taken."""
+    """One grpc.aio server on one port.
+
+    setting: what the port is called where it is taken. certificates: None for plaintext.
+    """
 
     def __init__(
-        self, handlers: Sequence[Handler], limits: GrpcLimits, *, setting: str = "grpc_port"
+        self,
+        handlers: Sequence[Handler],
+        limits: GrpcLimits,
+        *,
+        certificates: Certificates | None = None,
+        setting: str = "grpc_port",
     ) -> None:
         self._setting = setting
+        self._certificates = certificates
         self.server = grpc.aio.server(options=limits.options())
         self.server.add_generic_rpc_handlers(tuple(handlers))
 
-    def enable_reflection(self, services: Sequence[str]) -> None:
-        """Let clients ask which services there are."""
-        reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], self.server)
-
     async def start(self, host: str, port: int) -> int:
         """Listen, return the port (a free one for 0). Raises AddressInUse."""
-        bound = listen(self.server, host, port, self._setting)
+        bound = listen(self.server, host, port, self._setting, self._certificates)
         await self.server.start()
         return bound
 
@@ -38,14 +43,22 @@ class GrpcListener:
         await self.server.stop(grace_seconds)
 
 
-def listen(server: grpc.Server | grpc.aio.Server, host: str, port: int, setting: str) -> int:
+def listen(
+    server: grpc.Server | grpc.aio.Server,
+    host: str,
+    port: int,
+    setting: str,
+    certificates: Certificates | None = None,
+) -> int:
     """Bind a server that starts later to a port (a free one for 0); return it. Raises AddressInUse.
 
-    setting: what the port is called where it is taken.
+    setting: what the port is called where it is taken. certificates: None for plaintext.
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         _try_to_bind(host, port)
+        if certificates is not None:
+            return server.add_secure_port(address, _credentials(certificates))
         return server.add_insecure_port(address)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "gRPC refuses it"
@@ -53,6 +66,30 @@ def listen(server: grpc.Server | grpc.aio.Server, host: str, port: int, setting:
             f"{setting}: cannot listen on {address}: {reason}",
             hint=f"choose another with --{setting.replace('_', '-')}; 0 takes a free one",
         ) from error
+
+
+def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """Of the identity in use; gRPC asks for a new one at each handshake, in threads of its own."""
+    given = certificates.current()
+
+    def news() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal given
+        current = certificates.current()
+        if current is given:
+            return None
+        given = current
+        return _configuration(current)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(given),
+        news,  # type: ignore[arg-type]  # None is that nothing has changed, see the function's docs
+        require_client_authentication=given.client_ca_pem is not None,
+    )
+
+
+def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    pairs = [(identity.key_pem, identity.chain_pem)]
+    return grpc.ssl_server_certificate_configuration(pairs, root_certificates=identity.client_ca_pem)
 
 
 def _try_to_bind(host: str, port: int) -> None:

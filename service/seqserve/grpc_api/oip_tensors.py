@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -32,6 +32,12 @@ TYPED: dict[str, tuple[str, str]] = {
     "UINT16": ("uint_contents", "<u2"),
     "BYTES": ("bytes_contents", ""),
 }
+NAMES_SHOWN = 5
+"""Of tensors that are too many."""
+DIMENSIONS_SHOWN = 1000
+"""Of a shape that has too many by far; nobody copies millions of them to refuse them."""
+MAX_TYPED_ELEMENTS = 2**16
+"""BYTES elements in a message; their raw form is cheaper to read and has no such bound."""
 NO_VALUE = "no value"
 """A parameter that is there and empty."""
 
@@ -41,16 +47,18 @@ def input_tensor(request: pb.ModelInferRequest, signature: Signature) -> RawTens
 
     Raises InvalidRequest, and nothing else, whatever the request holds.
     """
+    # Names come first: whoever sends a million tensors is refused before anybody walks over them.
+    check_input_names([tensor.name for tensor in islice(request.inputs, NAMES_SHOWN)], signature)
+    check_output_names([output.name for output in islice(request.outputs, NAMES_SHOWN)], signature)
     of_inputs = (tensor.parameters for tensor in request.inputs)
     of_outputs = (output.parameters for output in request.outputs)
     check_parameter_names(chain(request.parameters, *of_inputs, *of_outputs))
     check_timeout(_value(request.parameters, TIMEOUT))
-    check_input_names([tensor.name for tensor in request.inputs], signature)
-    check_output_names([output.name for output in request.outputs], signature)
     _class_count(request, signature)
     tensor = request.inputs[0]
     content = _content(request, tensor, signature.input.name)
-    return RawTensor(tensor.name, tensor.datatype, tuple(tensor.shape), content)
+    shape = tuple(islice(tensor.shape, DIMENSIONS_SHOWN))
+    return RawTensor(tensor.name, tensor.datatype, shape, content)
 
 
 def put_answer(reply: pb.ModelInferResponse, request: pb.ModelInferRequest, prediction: Prediction) -> None:
@@ -147,7 +155,7 @@ def _typed_content(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:
         raise _typed_fault(tensor, filled, f"{field} for {tensor.datatype}")
     values = getattr(tensor.contents, field)
     if tensor.datatype == "BYTES":
-        return join_bytes(values)
+        return join_bytes(_few(values, tensor))
     return _pack(tensor, values, little_endian)
 
 
@@ -164,6 +172,16 @@ def _pack(
                 accepted=f"{bounds.min} to {bounds.max} for {tensor.datatype}",
             )  # fmt: skip
     return wide.astype(little_endian).tobytes()
+
+
+def _few(elements: Sequence[bytes], tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[bytes]:
+    """The elements, unless they are so many that joining them would keep other callers waiting."""
+    if len(elements) > MAX_TYPED_ELEMENTS:
+        raise InvalidRequest(
+            "TOO_MANY_EXAMPLES", field=tensor.name, came=f"{len(elements)} elements",
+            accepted=f"at most {MAX_TYPED_ELEMENTS} in one request",
+        )  # fmt: skip
+    return elements
 
 
 def _typed_fault(

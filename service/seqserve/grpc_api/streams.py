@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
@@ -17,10 +18,19 @@ MAX_IN_FLIGHT = 256
 
 # Quoted: generic for type checkers only.
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-Answer = Callable[[bytes, int], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class LastReply:
+    """A reply after which no more messages are taken."""
+
+    body: bytes
+
+
+Answer = Callable[[bytes, int], Awaitable[bytes | LastReply]]
 """(message, its running number) → reply. It raises nothing but CancelledError."""
 End = Callable[[], Awaitable[None]]
-"""Aborts the call of a stream that was drained."""
+"""Aborts the call of a stream that was drained, or had a LastReply."""
 
 
 class Streams:
@@ -101,7 +111,11 @@ class Stream:
         return False
 
     async def _serve(self, body: bytes, number: int) -> None:
-        self._replies.put_nowait(await self._answer(body, number))
+        reply = await self._answer(body, number)
+        if isinstance(reply, LastReply):
+            self.drain()
+            reply = reply.body
+        self._replies.put_nowait(reply)
 
     async def _write(self) -> None:
         while (reply := await self._replies.get()) is not None:

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from seqserve.access.gate import Gate
 from seqserve.http_api import binary_extension
-from seqserve.http_api.boundary import Boundary, unknown_path
+from seqserve.http_api.boundary import Boundary
 from seqserve.http_api.infer import Infer
 from seqserve.http_api.limits import Buffered, HttpLimits
 from seqserve.http_api.model_calls import ModelCalls
@@ -42,20 +43,22 @@ def build_app(
     *,
     limits: HttpLimits,
     tracing: Tracing,
+    gate: Gate,
     control: ModelControl | None = None,
 ) -> Starlette:
     """The application.
 
+    gate: knows who may call what.
     control: where the model repository extension is to be served on this port as well.
     """
     operations = _operations(predictor, statistics, limits, control)
-    boundary = Boundary(tracing)
+    boundary = Boundary(tracing, gate)
     routes = [
         *(operation.route(boundary) for operation in operations),
-        *Probes(predictor.repository, registry, relay).routes(),
-        _openapi_route(operations),
+        *Probes(predictor.repository, registry, relay, boundary).routes(),
+        _openapi_route(operations, boundary),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: boundary.unknown_path})
     app.router.redirect_slashes = False
     return app
 
@@ -75,10 +78,10 @@ def _operations(
     return found
 
 
-def _openapi_route(operations: list[Operation]) -> Route:
+def _openapi_route(operations: list[Operation], boundary: Boundary) -> Route:
     document = json.dumps(openapi(operations))
 
     async def answer(_: Request) -> Response:
         return Response(document, media_type="application/json")
 
-    return Route("/openapi.json", answer)
+    return Route("/openapi.json", boundary.guarded("inference", answer))

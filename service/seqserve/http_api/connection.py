@@ -1,11 +1,19 @@
-"""One HTTP connection, held to its time: a head that does not come ends it, and so does an answer unread."""
+"""One HTTP connection, held to its time: a head that does not come ends it, and so does an answer unread.
+
+There are so many at most; the next one is closed before anything of it is read.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import h11
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from seqserve.http_api.framing import StrictConnection
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep their idle connections, so that they are the ones who close."""
@@ -18,6 +26,16 @@ LAST_REPLY_SECONDS = 1.0
 """The same once the port closes."""
 
 
+class ConnectionConfig(uvicorn.Config):
+    """uvicorn's, with how many connections there may be at once, and whom to tell of those beyond.
+
+    uvicorn's own `limit_concurrency` keeps what it refuses open, and refuses probes on old connections.
+    """
+
+    max_connections: int
+    on_refused: Callable[[], object]
+
+
 class Connection(H11Protocol):
     """uvicorn's, which has no limit for a head that trickles, nor for an answer that nobody reads.
 
@@ -25,13 +43,20 @@ class Connection(H11Protocol):
     that the caller sees the refusal.
     """
 
+    config: ConnectionConfig
     _head_timer: asyncio.TimerHandle | None = None
     _reply_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # writing is paused until all of it has left
+        if len(self.connections) > self.config.max_connections:
+            self.config.on_refused()
+            transport.abort()
+            return
+        # Writing is paused until all of it has left. With a limit of 0 asyncio's TLS would pause for ever.
+        self.conn = StrictConnection(h11.SERVER, MAX_HEAD_BYTES)
+        transport.set_write_buffer_limits(high=1, low=0)
         self._await_head(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -53,14 +53,14 @@ class Infer:
             return HeldReply(reply, held.pop_all())
 
     async def _message(self, request: Request, share: Share) -> InferMessage | Unreadable:
-        seconds = self._limits.body_timeout_seconds
+        seconds, most = self._limits.body_timeout_seconds, self._limits.max_body_bytes
         try:
             async with asyncio.timeout(seconds):
-                body = await read_body(request, self._limits.max_body_bytes, share)
+                body = await read_body(request, most, share)
                 if len(body) <= LONG_BYTES:
-                    return read_message(body, request.headers)
+                    return read_message(body, request.headers, most)
                 async with self._long_read:
-                    return await asyncio.to_thread(read_message, body, request.headers)
+                    return await asyncio.to_thread(read_message, body, request.headers, most)
         except TimeoutError:
             return Unreadable(DeadlineExceeded(f"the body was not there and read within {seconds:g} s"))
         except SeqserveError as error:

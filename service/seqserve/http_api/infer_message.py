@@ -16,6 +16,7 @@ from seqserve.classification import check_count
 from seqserve.errors import InvalidRequest, SeqserveError
 from seqserve.http_api.binary_extension import SIZE, Behind, json_bytes, wants_binary
 from seqserve.http_api.documents import InferInput, InferRequest, RequestedOutput, read_document
+from seqserve.http_api.json_size import check_json_size
 from seqserve.http_api.json_tensors import BASE64, pack, pack_base64
 from seqserve.http_api.strict_json import parse_object
 from seqserve.signature import Signature
@@ -76,11 +77,11 @@ class Unreadable:
         raise self.fault
 
 
-def read_message(body: bytearray, headers: Headers) -> InferMessage:
+def read_message(body: bytearray, headers: Headers, max_body_bytes: int) -> InferMessage:
     """The message in a body, checked as far as that needs no model. Raises InvalidRequest."""
     content = memoryview(body)
     count = json_bytes(headers, len(body))
-    request = read_document(InferRequest, parse_object(bytes(content[:count])))
+    request = _request(bytes(content[:count]), max_body_bytes)
     _check_parameters(request)
     behind = Behind(content[count:])
     inputs = tuple(_input(item, behind) for item in request.inputs)
@@ -94,6 +95,11 @@ def read_message(body: bytearray, headers: Headers) -> InferMessage:
         outputs=outputs,
         is_binary=wants_binary(parameters, of_output),
     )
+
+
+def _request(text: bytes, max_body_bytes: int) -> InferRequest:
+    check_json_size(text, max_body_bytes)
+    return read_document(InferRequest, parse_object(text))
 
 
 def _check_parameters(request: InferRequest) -> None:

@@ -5,39 +5,88 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.applications import Starlette
 
 from seqserve.errors import AddressInUse, SettingsInvalid
-from seqserve.http_api.connection import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, Connection
+from seqserve.http_api.connection import (
+    KEEP_ALIVE_SECONDS,
+    MAX_HEAD_BYTES,
+    Connection,
+    ConnectionConfig,
+)
+from seqserve.http_api.tls import Tls
+from seqserve.http_api.tls_acceptor import TlsAcceptor
 
 CLOSE_SECONDS = 2
 """For answers on their way, at the end of a drain."""
+MAX_CONNECTIONS = 1024
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the gateway drains gRPC first, then HTTP."""
+    """uvicorn without its signal handlers, since the gateway drains gRPC first, and with our TLS."""
+
+    def __init__(self, config: ConnectionConfig, tls: Tls | None) -> None:
+        super().__init__(config)
+        self._limits = config
+        self._tls = tls
+        self._acceptors: list[TlsAcceptor] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the gateway."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; with TLS in our own way, since uvicorn's has no limits of time and connections for it."""
+        if self._tls is None:
+            await super().startup(sockets)
+            return
+        self.servers = []
+        for listening in sockets or []:
+            acceptor = TlsAcceptor(
+                self._limits, self._tls, self.server_state.connections, self._make_connection
+            )
+            listening.listen(self.config.backlog)
+            acceptor.start(listening)
+            self._acceptors.append(acceptor)
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, then as uvicorn does."""
+        for acceptor in self._acceptors:
+            await acceptor.aclose()
+        await super().shutdown(sockets)
+
+    def _make_connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state)
+
 
 class HttpListener:
-    """One uvicorn server on one port."""
+    """One uvicorn server on one port.
 
-    def __init__(self, app: Starlette) -> None:
+    tls: None for plaintext. on_refused: called for each connection beyond max_connections, which is closed.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        tls: Tls | None = None,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        on_refused: Callable[[], object] = lambda: None,
+    ) -> None:
         # One HTTP implementation, so that its limits hold wherever this runs; no WebSockets.
-        config = uvicorn.Config(
+        config = ConnectionConfig(
             app, http=Connection, ws="none", lifespan="off", log_config=None, log_level="error",
             access_log=False, server_header=False, proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=CLOSE_SECONDS,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )  # fmt: skip
-        self._server = _Server(config)
+        config.max_connections, config.on_refused = max_connections, on_refused
+        self._server = _Server(config, tls)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:

@@ -18,6 +18,12 @@ from seqserve.request_ids import REQUEST_ID, REQUEST_ID_PATTERN
 _SCHEMAS = "#/components/schemas/"
 _BINARY = "application/octet-stream"
 _JSON = "application/json"
+_BEARER = "bearer"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Of a client of the gateway; where it has none, nobody needs a token.",
+}
 
 
 def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -33,7 +39,7 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
             "summary": "Open Inference Protocol v2 over HTTP",
         },
         "paths": paths,
-        "components": {"schemas": _schemas(operations)},
+        "components": {"schemas": _schemas(operations), "securitySchemes": {_BEARER: _SCHEME}},
     }
 
 
@@ -42,12 +48,17 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": _operation_id(operation),
         "summary": operation.summary,
         "parameters": _parameters(operation),
-        "responses": {"200": _answer(operation)}
-        | {str(code): _refusal(code) for code in (*operation.codes, 500)},
+        "security": [{_BEARER: [operation.scope]}] if operation.scope else [],  # OpenAPI 3.1: roles
+        "responses": {"200": _answer(operation)} | {str(code): _refusal(code) for code in _codes(operation)},
     }
     if operation.body is not None:
         described["requestBody"] = {"content": _content(operation, operation.body)}
     return described
+
+
+def _codes(operation: Operation) -> list[int]:
+    """Of refusals; 401 and 403 where a scope is needed."""
+    return sorted({*operation.codes, *((401, 403) if operation.scope else ()), 500})
 
 
 def _operation_id(operation: Operation) -> str:
@@ -60,7 +71,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     found = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
     pattern = f"^{REQUEST_ID_PATTERN.pattern}$"
     found.append({"name": REQUEST_ID, "in": "header", "schema": {"type": "string", "pattern": pattern}})
-    if _is_inference(operation):
+    if operation.is_inference:
         length = {"type": "integer", "minimum": 0}
         found.append({"name": HEADER, "in": "header", "schema": length})
     return found
@@ -80,13 +91,9 @@ def _refusal(code: int) -> dict[str, Any]:
 
 def _content(operation: Operation, kind: type[Document]) -> dict[str, Any]:
     content: dict[str, Any] = {_JSON: {"schema": {"$ref": f"{_SCHEMAS}{kind.__name__}"}}}
-    if _is_inference(operation):
+    if operation.is_inference:
         content[_BINARY] = {"schema": {"description": f"JSON of {HEADER} bytes, then tensors as bytes."}}
     return content
-
-
-def _is_inference(operation: Operation) -> bool:
-    return operation.path.endswith("/infer")
 
 
 def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from starlette.routing import Route
 
+from seqserve.client_settings import Scope
 from seqserve.http_api import documents as kinds
-from seqserve.http_api.boundary import Boundary, Handler
+from seqserve.http_api.boundary import Boundary, Handler, Terms
 from seqserve.http_api.infer import Infer
 from seqserve.http_api.model_calls import ModelCalls
 from seqserve.http_api.repository_calls import RepositoryCalls
@@ -25,16 +26,19 @@ _READING = (400, 413, 415, 429, 504)
 class Operation:
     """One method of one path.
 
-    body, reply: the documents of request and answer. codes: beside 200 and 500.
+    scope: what callers need where there are clients; None: nothing. is_inference: it counts as such.
+    body, reply: the documents of request and answer. codes: beside 200 and 500, and those of access.
     """
 
     method: str
     path: str
     summary: str
     handler: Handler
+    scope: Scope | None
     reply: Kind | None = None
     body: Kind | None = None
     codes: Sequence[int] = ()
+    is_inference: bool = False
 
     @property
     def name(self) -> str:
@@ -43,44 +47,53 @@ class Operation:
 
     def route(self, boundary: Boundary) -> Route:
         """For Starlette."""
-        return Route(self.path, boundary.endpoint(self.name, self.handler), methods=[self.method])
+        endpoint = boundary.endpoint(self.name, Terms(self.scope, self.is_inference), self.handler)
+        return Route(self.path, endpoint, methods=[self.method])
 
 
 def server_operations(calls: ServerCalls) -> list[Operation]:
     """About the server."""
     return [
-        Operation("GET", "/v2", "Name, version and extensions.", calls.metadata, kinds.ServerMetadata),
-        Operation("GET", "/v2/health/live", "Whether the process lives.", calls.live, kinds.ServerLive),
         Operation(
-            "GET", "/v2/health/ready", "Whether the gateway serves.", calls.ready, kinds.ServerReady,
+            "GET", "/v2", "Name, version and extensions.", calls.metadata, "inference", kinds.ServerMetadata
+        ),
+        Operation(
+            "GET", "/v2/health/live", "Whether the process lives.", calls.live, None, kinds.ServerLive
+        ),
+        Operation(
+            "GET", "/v2/health/ready", "Whether the gateway serves.", calls.ready, None, kinds.ServerReady,
             codes=(503,),
         ),
-        Operation("GET", "/v2/models", "Every model's name.", calls.models, kinds.ModelNames),
+        Operation("GET", "/v2/models", "Every model's name.", calls.models, "inference", kinds.ModelNames),
     ]  # fmt: skip
 
 
 def model_operations(calls: ModelCalls, infer: Infer) -> list[Operation]:
     """About the models, each with and without a version in the path."""
     stats = Operation(
-        "GET", "/v2/models/stats", "The counters of every version.", calls.stats, kinds.StatisticsReply
-    )
+        "GET", "/v2/models/stats", "The counters of every version.", calls.stats, "inference",
+        kinds.StatisticsReply,
+    )  # fmt: skip
     of_one = [
         Operation(
-            "POST", f"{_MODEL}/infer", "One example or many.", infer.answer, kinds.InferReply,
-            kinds.InferRequest, codes=(*_NOT_HERE, *_READING),
+            "POST", f"{_MODEL}/infer", "One example or many.", infer.answer, "inference", kinds.InferReply,
+            kinds.InferRequest, codes=(*_NOT_HERE, *_READING), is_inference=True,
         ),
         Operation(
-            "GET", _MODEL, "What a model takes and gives.", calls.metadata, kinds.ModelMetadata,
+            "GET", _MODEL, "What a model takes and gives.", calls.metadata, "inference",
+            kinds.ModelMetadata, codes=_NOT_HERE,
+        ),
+        Operation(
+            "GET", f"{_MODEL}/ready", "Whether a model serves.", calls.ready, "inference",
+            kinds.ModelReady, codes=_NOT_HERE,
+        ),
+        Operation(
+            "GET", f"{_MODEL}/config", "How a model is batched.", calls.config, "inference",
             codes=_NOT_HERE,
         ),
         Operation(
-            "GET", f"{_MODEL}/ready", "Whether a model serves.", calls.ready, kinds.ModelReady,
-            codes=_NOT_HERE,
-        ),
-        Operation("GET", f"{_MODEL}/config", "How a model is batched.", calls.config, codes=_NOT_HERE),
-        Operation(
-            "GET", f"{_MODEL}/stats", "A model's counters.", calls.stats, kinds.StatisticsReply,
-            codes=(404,),
+            "GET", f"{_MODEL}/stats", "A model's counters.", calls.stats, "inference",
+            kinds.StatisticsReply, codes=(404,),
         ),
     ]  # fmt: skip
     return [stats, *(twin for operation in of_one for twin in _with_and_without_version(operation))]
@@ -92,15 +105,15 @@ def repository_operations(calls: RepositoryCalls) -> list[Operation]:
     codes = (404, 409, 503, *_READING)
     return [
         Operation(
-            "POST", "/v2/repository/index", "Every version and its state.", calls.index,
+            "POST", "/v2/repository/index", "Every version and its state.", calls.index, "admin",
             body=kinds.IndexRequest, codes=_READING,
         ),
         Operation(
-            "POST", f"{model}/load", "Load a model's versions.", calls.load,
+            "POST", f"{model}/load", "Load a model's versions.", calls.load, "admin",
             body=kinds.ControlRequest, codes=codes,
         ),
         Operation(
-            "POST", f"{model}/unload", "Unload them.", calls.unload,
+            "POST", f"{model}/unload", "Unload them.", calls.unload, "admin",
             body=kinds.ControlRequest, codes=codes,
         ),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from seqserve.http_api.boundary import Boundary
 from seqserve.metrics.relay import Relay
 from seqserve.metrics.repository import Scrape, repository_gauges
 from seqserve.repository.table import Repository
@@ -18,17 +19,18 @@ from seqserve.repository.table import Repository
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """They have no body and take no part in the limits of inference."""
+    """They have no body and take no part in the limits of inference; who is alive is anybody's to know."""
 
     repository: Repository
     registry: CollectorRegistry
     relay: Relay
+    boundary: Boundary
     _writing: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "metrics"))
 
     def routes(self) -> list[Route]:
         """For Starlette."""
         return [
-            Route("/metrics", self.metrics),
+            Route("/metrics", self.boundary.guarded("metrics", self.metrics)),
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
         ]
@@ -43,12 +45,18 @@ class Probes:
         """The process answers, so it lives."""
         return JSONResponse({"live": True})
 
-    async def readyz(self, _: Request) -> Response:
-        """See Repository.are_all_ready; with every version and its state, and why a model does not answer."""
+    async def readyz(self, request: Request) -> Response:
+        """See Repository.are_all_ready; with every version and its state, and why a model does not answer.
+
+        Models are named only to those who may call them.
+        """
         is_ready = self.repository.are_all_ready()
+        code = 200 if is_ready else 503
+        if not self.boundary.has_scope(request, "inference"):
+            return JSONResponse({"ready": is_ready}, code)
         models = [
             {"name": version.name, "version": version.version, "state": version.state.value}
             for version in self.repository.versions()
         ]
         document = {"ready": is_ready, "models": models, "unanswered": self.repository.unanswered()}
-        return JSONResponse(document, 200 if is_ready else 503)
+        return JSONResponse(document, code)

@@ -9,10 +9,17 @@ from google.rpc import error_details_pb2
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from seqserve.errors import InvalidRequest, Overloaded, Unavailable, quote_came
+from seqserve.errors import (
+    InvalidRequest,
+    Overloaded,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+    quote_came,
+)
 from seqserve.http_api.documents import Refusal
 from seqserve.request_ids import REQUEST_ID
-from seqserve.status import describe, status_of
+from seqserve.status import describe, retry_seconds, status_of
 
 
 def refusal(error: Exception, request_id: str) -> Response:
@@ -25,9 +32,22 @@ def refusal(error: Exception, request_id: str) -> Response:
     if isinstance(error, InvalidRequest):
         body = body.model_copy(update={"field": error.field, "accepted": error.accepted})
     if isinstance(error, Overloaded | Unavailable):
-        body = body.model_copy(update={"retry_after_seconds": error.retry_after_seconds})
-        headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
+        seconds = retry_seconds(error)
+        body = body.model_copy(update={"retry_after_seconds": seconds})
+        headers["Retry-After"] = str(math.ceil(seconds))
+    if challenge := _challenge(error):
+        headers["WWW-Authenticate"] = challenge
     return _response(body, status_of(error).http, headers)
+
+
+def _challenge(error: Exception) -> str:
+    """What a caller is to come back with, "" where nothing would help. Source: RFC 6750."""
+    bearer = 'Bearer realm="seqserve"'
+    if isinstance(error, Unauthenticated):
+        return f'{bearer}, error="invalid_token"' if error.is_token_given else bearer
+    if isinstance(error, PermissionDenied) and error.missing_scope:
+        return f'{bearer}, error="insufficient_scope", scope="{error.missing_scope}"'
+    return ""
 
 
 def routing_refusal(error: HTTPException, method: str, path: str, request_id: str) -> Response:
