@@ -22,6 +22,7 @@ from seqserve.archive import read_archive
 from seqserve.engines.base import FloatArray
 from seqserve.golden import tolerance_on
 from seqserve.pb import inference_pb2, torchserve_pb2
+from seqserve.trust import UNCHECKED
 
 BATCH = 256
 BATCH_CALLERS = (1, 2, 4)
@@ -60,7 +61,7 @@ class DigitLoads:
 
 def golden_rows(archive: Path, count: int) -> Rows:
     """The first rows of an endless repetition of the archive's golden ones. Raises ArchiveInvalid."""
-    packed = read_archive(archive)
+    packed = read_archive(archive, UNCHECKED)
     index = np.arange(count) % len(packed.golden_inputs)
     return Rows(packed.name, packed.golden_inputs[index], packed.golden_outputs[index])
 

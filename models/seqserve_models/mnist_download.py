@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from types import MappingProxyType, TracebackType
 from typing import IO, Self
 
@@ -283,6 +284,6 @@ def _in_words(folder: Path) -> Iterator[None]:
 def _failure(text: str, folder: Path) -> DownloadFailed:
     return DownloadFailed(
         text,
-        hint=f"get the four files in another way, put them into {folder}, and use --data-dir {folder} "
-        "without --download",
+        hint=f"get the four files in another way, put them into {folder}, and use "
+        f"--data-dir {quote(str(folder))} without --download",
     )

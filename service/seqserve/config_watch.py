@@ -15,7 +15,7 @@ from seqserve.watching import changes
 
 log = structlog.get_logger()
 
-LIVE = frozenset({"log_level", "models", "version_policy"})
+LIVE = frozenset({"clients", "log_level", "models", "version_policy"})
 """Settings that are taken over while the gateway runs."""
 
 SETTLE_SECONDS = 0.5

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from seqserve.batching.batcher import BatchLimits
 from seqserve.cores import available_cores
 from seqserve.engines.base import DeviceUse, Engine, EngineObserver, Presence
 from seqserve.engines.mirrored import MirroredEngine
 from seqserve.errors import DependencyMissing
 from seqserve.settings import Settings
+from seqserve.signature import Signature
 
 if TYPE_CHECKING:
     from seqserve.engines.embedded import EmbeddedEngine
@@ -50,6 +52,20 @@ def compute_slots(settings: Settings, device: str) -> int:
     if device.startswith("cuda"):
         return 1
     return max(1, available_cores() // settings.intra_op_threads)
+
+
+def batch_limits(settings: Settings, signature: Signature) -> BatchLimits:
+    """How much of a model's work is taken at once, and how much may wait."""
+    own = settings.of_model(signature.name)
+    delay_seconds = own.max_queue_delay_seconds
+    if delay_seconds is None:  # 0 is one too
+        delay_seconds = settings.max_queue_delay_seconds
+    return BatchLimits(
+        max_batch_size=min(own.max_batch_size or signature.max_batch_size, signature.max_batch_size),
+        max_queue_size=own.max_queue_size or settings.max_queue_size,
+        max_queue_delay_seconds=delay_seconds,
+        max_batch_seconds=own.max_batch_seconds or settings.max_batch_seconds,
+    )
 
 
 @asynccontextmanager

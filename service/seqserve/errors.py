@@ -3,6 +3,8 @@
 SeqserveError
 ├── InvalidRequest          the caller sent something the signature does not accept
 │   └── UnsupportedMedia    a body in an encoding that HTTP callers may not use
+├── Unauthenticated         no token, or one that nobody here has given out
+├── PermissionDenied        known, but not for this; or a web page that tries to administrate
 ├── MessageTooLarge         a message above the limit; no retry will help
 ├── LoadInProgress          somebody is loading that model already
 ├── NotFound
@@ -13,10 +15,12 @@ SeqserveError
 │   ├── EngineUnavailable   what runs the model is away
 │   └── ShuttingDown        the gateway is draining
 ├── Overloaded              the queue is full, or too long for the caller's deadline
+│   └── ClientOverLimit     this client's own share is used up
 ├── DeadlineExceeded        the caller's time ran out
 ├── EngineContractError     the engine answered nonsense (count, shape, non-finite, sum)
 └── StartFault              the gateway or a command cannot do its work
     ├── ArchiveInvalid      an archive differs from what it claims
+    │   └── ArchiveUntrusted  nobody whose key is trusted has attested it
     ├── StoreMissing        there is no model store at that path
     ├── AddressInUse        somebody else listens there
     ├── SettingsInvalid     a setting is wrong
@@ -34,7 +38,7 @@ CAME_CHARACTERS = 64
 
 def quote_came(came: object) -> str:
     """What a caller sent, safe for messages and logs: escaped, at most 64 characters."""
-    text = str(came).encode("unicode_escape").decode("ascii")
+    text = str(came)[: CAME_CHARACTERS + 1].encode("unicode_escape").decode("ascii")
     return text if len(text) <= CAME_CHARACTERS else f"{text[: CAME_CHARACTERS - 3]}..."
 
 
@@ -67,6 +71,32 @@ class UnsupportedMedia(InvalidRequest):
     """An HTTP body in a content type or encoding that is not taken."""
 
     reason: ClassVar[str] = "UNSUPPORTED_MEDIA"
+
+
+class Unauthenticated(SeqserveError):
+    """No token came with the call, or one that is not known here; the text never quotes it.
+
+    is_token_given: a token came.
+    """
+
+    reason: ClassVar[str] = "UNAUTHENTICATED"
+
+    def __init__(self, message: str, *, is_token_given: bool = False) -> None:
+        self.is_token_given = is_token_given
+        super().__init__(message)
+
+
+class PermissionDenied(SeqserveError):
+    """The caller is known, and what it asks for is not for it.
+
+    missing_scope: what it would need, or "" where no scope would help.
+    """
+
+    reason: ClassVar[str] = "PERMISSION_DENIED"
+
+    def __init__(self, message: str, *, missing_scope: str = "") -> None:
+        self.missing_scope = missing_scope
+        super().__init__(message)
 
 
 class MessageTooLarge(SeqserveError):
@@ -151,6 +181,12 @@ class Overloaded(SeqserveError):
         super().__init__(message)
 
 
+class ClientOverLimit(Overloaded):
+    """One client's own limit, while there may be room for others."""
+
+    reason: ClassVar[str] = "CLIENT_OVER_LIMIT"
+
+
 class DeadlineExceeded(SeqserveError):
     """The caller's time ran out before an answer was there."""
 
@@ -177,6 +213,12 @@ class ArchiveInvalid(StartFault):
     """An archive differs from what it claims to be."""
 
     reason: ClassVar[str] = "ARCHIVE_INVALID"
+
+
+class ArchiveUntrusted(ArchiveInvalid):
+    """No attestation by a trusted key fits the archive's bytes, name and version."""
+
+    reason: ClassVar[str] = "ARCHIVE_UNTRUSTED"
 
 
 class StoreMissing(StartFault):

@@ -9,12 +9,13 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
+from seqserve.access.gate import Gate
 from seqserve.batching.batcher import Batcher
 from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.cores import available_cores
 from seqserve.decoding import PictureDecoder
 from seqserve.door import Door
-from seqserve.engine_setup import EngineHooks, compute_slots
+from seqserve.engine_setup import EngineHooks, batch_limits, compute_slots
 from seqserve.engines.base import Engine, LoadedModel
 from seqserve.errors import EngineUnavailable
 from seqserve.grpc_api import oip, predictions
@@ -24,14 +25,14 @@ from seqserve.grpc_api.limits import GrpcLimits
 from seqserve.grpc_api.oip_repository import AdminService
 from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
-from seqserve.http_api.listener import HttpListener
 from seqserve.logs import set_log_level
 from seqserve.message_size import message_limit_bytes, needed_bytes
+from seqserve.metrics.access import AccessMetrics
 from seqserve.metrics.counts import Metrics
 from seqserve.metrics.gpu import GpuMetrics
 from seqserve.metrics.loop_lag import LoopLag
 from seqserve.metrics.relay import Relay
-from seqserve.ports import PortName, Ports, make_ports
+from seqserve.ports import PortName, Ports, followed_certificates, make_ports
 from seqserve.predictor import Predictor, batch_runner
 from seqserve.repository.absence import Absence
 from seqserve.repository.control import AdminControl
@@ -46,6 +47,7 @@ from seqserve.settings import Settings
 from seqserve.signature import Signature
 from seqserve.statistics import Statistics
 from seqserve.tracing import NoTracing, Tracing
+from seqserve.trust_setup import trust_of
 from seqserve.watching import changes
 
 log = structlog.get_logger()
@@ -62,7 +64,7 @@ class Gateway:
     def __init__(
         self, settings: Settings, *, signatures: Iterable[Signature] = (), tracing: Tracing | None = None
     ) -> None:
-        """signatures: of what will be loaded; message limits fit them."""
+        """Raises SettingsInvalid for TLS' files. signatures: of what will be loaded; message limits fit."""
         self._settings = settings
         self._tracing = tracing or NoTracing()
         self._limits = grpc_limits(settings, signatures)
@@ -79,7 +81,11 @@ class Gateway:
         self._absence = Absence(self.repository)
         self._door = Door()
         self._control = AdminControl()
-        self._boundary = Boundary(self._tracing, self.metrics.count_malformed, self._limits.max_message_bytes)
+        self._gate = Gate(AccessMetrics(self._registry))
+        self._gate.follow(settings.clients)
+        self._boundary = Boundary(
+            self._tracing, self.metrics.count_malformed, self._limits.max_message_bytes, self._gate
+        )
         self._following: Following | None = None
         self._ports = self._make_ports(self._limits)
 
@@ -109,7 +115,7 @@ class Gateway:
         http_limits = HttpLimits(limits.max_message_bytes, settings.default_timeout_seconds)
         app = build_app(
             predictor, self._statistics, self._registry, self._relay,
-            limits=http_limits, tracing=self._tracing, control=control,
+            limits=http_limits, tracing=self._tracing, gate=self._gate, control=control,
         )  # fmt: skip
         handlers = [
             oip.InferenceService(predictor, self._statistics, control).handler(boundary),
@@ -117,8 +123,10 @@ class Gateway:
         ]
         admin = AdminService(self.repository, self._control).handler(boundary)
         return make_ports(
-            settings, limits, health=self._health, http=HttpListener(app), handlers=handlers,
-            admin_handler=admin, services=SERVICES,
+            settings, limits, health=self._health, app=app,
+            certificates=followed_certificates(settings, self.metrics), handlers=handlers,
+            admin_handler=admin, services=SERVICES, gate=self._gate,
+            on_refused_connection=self.metrics.refused_connections.inc,
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -135,7 +143,10 @@ class Gateway:
         self.repository.compute_slots = compute_slots(self._settings, engine.device)
         self._slots = asyncio.Semaphore(self.repository.compute_slots)
         self.metrics.describe_engine(engine.name, engine.device)
-        loading = Loading(self.repository, engine, self._make_batcher, self._observer_of, self.metrics)
+        loading = Loading(
+            self.repository, engine, self._make_batcher, self._observer_of, self.metrics,
+            trust_of(self._settings),
+        )  # fmt: skip
         sync = StoreSync(self.repository, loading, list_archives, self._policy_of)
         self._following = Following(sync, self._store_changes, self._health.publish_overall)
         await sync.load_initially()
@@ -153,12 +164,14 @@ class Gateway:
             await self._following.look()
 
     async def apply(self, settings: Settings) -> None:
-        """Take over labels, weights, version policies and the log level.
+        """Take over clients, labels, weights, version policies and the log level.
 
         What has to be loaded or unloaded for it follows with the next look at the store, which is due.
         """
         self._settings = settings
         set_log_level(settings.log_level)
+        self._gate.follow(settings.clients)
+        self._health.statuses.wake()  # strangers may watch models on the port for probes
         await self.repository.set_routing(_routing(settings))
         if self._following is not None:
             self._following.wake()
@@ -256,7 +269,7 @@ class Gateway:
                 model=signature.name, version=signature.version, needed_bytes=needed,
                 limit_bytes=self._limits.max_message_bytes, hint="restart, or set max_message_bytes",
             )  # fmt: skip
-        limits = settings.batch_limits(signature)
+        limits = batch_limits(settings, signature)
         return Batcher(batch_runner(model, observer), limits, slots=self._slots, observer=observer)
 
 
@@ -270,6 +283,7 @@ def grpc_limits(settings: Settings, signatures: Iterable[Signature]) -> GrpcLimi
         max_message_bytes=message_limit_bytes(
             settings.max_message_bytes, signatures, settings.max_request_examples
         ),
+        max_connections=settings.max_grpc_connections,
         max_concurrent_streams=settings.max_concurrent_streams,
         keepalive_seconds=settings.keepalive_seconds,
         keepalive_minimum_seconds=settings.keepalive_minimum_seconds,

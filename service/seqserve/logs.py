@@ -11,6 +11,8 @@ from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict
 
+from seqserve.printable import printable
+
 LEVELS = logging.getLevelNamesMapping()
 
 
@@ -30,6 +32,11 @@ class _Threshold:
 _threshold = _Threshold()
 
 
+def _plain(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor for terminals: file names and the like may hold what one would obey."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
 def set_log_level(level: str) -> None:
     """From now on log what is at least this urgent: `debug` … `error`."""
     _threshold.level = LEVELS[level.upper()]
@@ -42,7 +49,7 @@ def configure_logs(level: str, log_format: str) -> None:
     last: list[Any] = (
         [ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [_plain, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     set_log_level(level)
     structlog.configure(

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from starlette.applications import Starlette
+
+from seqserve.access.gate import Gate
+from seqserve.certificates import Certificates, TlsFiles
 from seqserve.grpc_api.boundary import Handler
+from seqserve.grpc_api.guard import Guard
 from seqserve.grpc_api.health import SERVICE as HEALTH_SERVICE
 from seqserve.grpc_api.health import Health
 from seqserve.grpc_api.health_port import HealthPort
+from seqserve.grpc_api.health_statuses import StatusesForProbes
 from seqserve.grpc_api.limits import GrpcLimits
 from seqserve.grpc_api.listener import GrpcListener
+from seqserve.grpc_api.reflection import reflection_handler
+from seqserve.grpc_api.scopes import scope_of, scope_on_admin_port
 from seqserve.http_api.listener import HttpListener
+from seqserve.http_api.tls import Tls
+from seqserve.metrics.counts import Metrics
 from seqserve.settings import Settings
 
 ADMIN_HOST = "127.0.0.1"
@@ -25,21 +35,17 @@ PortName = Literal["grpc", "http", "admin", "health"]
 class Ports:
     """They are made before anything listens, so that nobody is answered by half a gateway.
 
-    services: names for reflection. bound: the port numbers, once `start` is over.
+    bound: the port numbers, once `start` is over.
     """
 
-    health: Health
     grpc: GrpcListener
     http: HttpListener
     admin: GrpcListener | None
     probes: HealthPort | None
-    services: Sequence[str]
     bound: dict[PortName, int] = field(default_factory=dict)
 
     async def start(self, settings: Settings) -> None:
         """Listen. Raises AddressInUse."""
-        self.health.register(self.grpc.server)
-        self.grpc.enable_reflection([*self.services, HEALTH_SERVICE])
         self.bound["http"] = await self.http.start(settings.host, settings.http_port)
         self.bound["grpc"] = await self.grpc.start(settings.host, settings.grpc_port)
         if self.admin is not None:
@@ -64,15 +70,46 @@ def make_ports(
     limits: GrpcLimits,
     *,
     health: Health,
-    http: HttpListener,
+    app: Starlette,
+    certificates: Certificates | None,
     handlers: Sequence[Handler],
     admin_handler: Handler,
     services: Sequence[str],
+    gate: Gate,
+    on_refused_connection: Callable[[], object],
 ) -> Ports:
-    """The ports that the settings ask for."""
-    admin = probes = None
+    """The ports that the settings ask for.
+
+    services: names for reflection. gate: all of gRPC stands behind it, but for probes.
+    certificates: None for plaintext.
+    """
+    admin = probes = tls = None
+    if certificates is not None:
+        tls = Tls(certificates, settings.handshake_timeout_seconds)
     if settings.admin_port is not None:
-        admin = GrpcListener([admin_handler], limits, setting="admin_port")
+        guarded = [Guard(admin_handler, gate, scope_on_admin_port)]
+        admin = GrpcListener(guarded, limits, certificates=certificates, setting="admin_port")
     if settings.health_port is not None:
-        probes = HealthPort(health.statuses, limits)
-    return Ports(health, GrpcListener(handlers, limits), http, admin, probes, services)
+        probes = HealthPort(StatusesForProbes(health.statuses, lambda: _is_for_all(settings, gate)), limits)
+    main = [*handlers, health.handler(), reflection_handler([*services, HEALTH_SERVICE])]
+    guarded = [Guard(handler, gate, scope_of) for handler in main]
+    grpc = GrpcListener(guarded, limits, certificates=certificates)
+    http = HttpListener(
+        app, tls, max_connections=settings.max_http_connections, on_refused=on_refused_connection
+    )
+    return Ports(grpc, http, admin, probes)
+
+
+def _is_for_all(settings: Settings, gate: Gate) -> bool:
+    """Whether callers need neither a certificate nor a token."""
+    return gate.is_open and settings.tls_client_ca is None
+
+
+def followed_certificates(settings: Settings, metrics: Metrics) -> Certificates | None:
+    """Those of all ports but the one for probes; None for plaintext. Raises SettingsInvalid."""
+    key, certificate = settings.tls_key, settings.tls_certificate
+    if key is None or certificate is None:
+        return None
+    certificates = Certificates(TlsFiles(key, certificate, settings.tls_client_ca), metrics.count_tls_reload)
+    metrics.watch_certificate(certificates.expiry_timestamp)
+    return certificates

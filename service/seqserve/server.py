@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,15 @@ from seqserve.archive import claimed_signatures, scan_store
 from seqserve.config_watch import ConfigWatch
 from seqserve.cores import available_cores
 from seqserve.engine_setup import running_engine
+from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
 from seqserve.heap import keep_heap
 from seqserve.logs import configure_logs
+from seqserve.open_files import make_room
+from seqserve.ports import PortName
 from seqserve.settings import Settings
 from seqserve.tracing import Tracing
+from seqserve.trust_setup import check_trust, trust_of
 
 log = structlog.get_logger()
 
@@ -41,16 +45,19 @@ async def serve(
     Raises StoreMissing, AddressInUse, DependencyMissing, SettingsInvalid or StartFault.
     """
     configure_logs(settings.log_level, settings.log_format)
+    make_room(settings)
     keep_heap()
     limit_threads(available_cores())
     archives = scan_store(settings.model_store)
+    check_trust(settings)
     stop = _stop_on_signals()
-    gateway = Gateway(settings, signatures=claimed_signatures(archives), tracing=_tracing(settings))
+    signatures = claimed_signatures(archives, trust_of(settings))
+    gateway = Gateway(settings, signatures=signatures, tracing=_tracing(settings))
     watch = _config_watch(gateway, settings, config, reread)  # before models are loaded: that takes time
     async with contextlib.AsyncExitStack() as engines:  # they outlive the drain
         try:
             await gateway.start()
-            _report_listening(gateway, settings)
+            report_listening(gateway.ports, settings)
             if await _unless(stop, _bring_up(gateway, settings, archives, engines)):
                 gateway.report_serving()
                 async with _following(gateway, watch):
@@ -74,9 +81,12 @@ def limit_threads(cores: int) -> None:
     asyncio.get_running_loop().set_default_executor(threads)
 
 
-def _report_listening(gateway: Gateway, settings: Settings) -> None:
-    ports = {f"{name}_port": port for name, port in gateway.ports.items()}
-    log.info("listening", host=settings.host, **ports)
+def report_listening(bound: Mapping[PortName, int], settings: Settings) -> None:
+    """Say in the log where it listens, and warn of what is open to strangers there."""
+    ports = {f"{name}_port": port for name, port in bound.items()}
+    log.info("listening", host=settings.host, tls=settings.tls_certificate is not None, **ports)
+    for open_door in exposures(settings):
+        log.warning(open_door.what, host=settings.host, hint=open_door.hint)
 
 
 async def _bring_up(

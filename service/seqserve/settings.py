@@ -7,29 +7,26 @@ beats the default. Units stand in the names; 0 as a port means a free one, chose
 from __future__ import annotations
 
 import math
-import os
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
-from seqserve.batching.batcher import BatchLimits
+from seqserve.client_settings import Clients
 from seqserve.engines.torchserve.addresses import parse_addresses
-from seqserve.errors import SettingsInvalid
 from seqserve.model_settings import ModelSection, ModelSettings, PolicyText, room_fault
 from seqserve.repository.policy import VersionPolicy
-from seqserve.signature import NAME_PATTERN, Signature
+from seqserve.signature import NAME_PATTERN
 
 ENV_PREFIX = "SEQSERVE_"
+SECTIONS = frozenset({"clients", "models"})
+"""Settings that are tables: no flags, and their variables hold JSON."""
 
 ModelName = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -37,10 +34,14 @@ Seconds = Annotated[float, Field(ge=0, le=86400)]
 
 
 class Settings(BaseSettings):
-    """The gateway's settings. Build it with `read_settings`."""
+    """The gateway's settings. Build it with `settings_reading.read_settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", regex_engine="python-re"
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="forbid",
+        regex_engine="python-re",
+        hide_input_in_errors=True,
     )
 
     model_store: Path = Field(Path("model-store"), description="Folder with <name>-<version>.mar archives.")
@@ -79,6 +80,29 @@ class Settings(BaseSettings):
         default=False, description="Load and unload on the gRPC and HTTP ports as well, for Triton's clients."
     )
 
+    tls_key: Path | None = Field(None, description="PEM file with the private key of tls_certificate.")
+    tls_certificate: Path | None = Field(
+        None,
+        validate_default=True,
+        description="PEM file with the certificate chain: gRPC, HTTP and admin speak TLS; default: none.",
+    )
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file with who may sign clients' certificates: every client must show one."
+    )
+
+    trusted_keys: Path | None = Field(
+        None, description="Public key (PEM) of who may attest archives, or a folder with NAME.pub files."
+    )
+    attestation: Literal["auto", "require", "warn", "off"] = Field(
+        "auto",
+        description="Archives without a trusted attestation: refused, told of, or taken; "
+        "auto: require where there are trusted_keys, else off.",
+    )
+    trust_external: bool = Field(
+        default=False,
+        description="Under require, run models in a TorchServe of others, whose archives nobody here checks.",
+    )
+
     max_queue_delay_seconds: Seconds = Field(
         0.0, description="How long an idle engine waits for a fuller batch."
     )
@@ -91,6 +115,12 @@ class Settings(BaseSettings):
         0, ge=0, le=2**31 - 1,
         description="Largest gRPC message and HTTP body; 0: what the models need, at least 16 MiB.",
     )  # fmt: skip
+    max_http_connections: int = Field(
+        1024, ge=1, le=2**20, description="HTTP connections at once; more are closed."
+    )
+    max_grpc_connections: int = Field(
+        1024, ge=1, le=2**20, description="gRPC connections at once; more are closed."
+    )
     max_concurrent_streams: int = Field(
         1024, ge=1, le=2**31 - 1, description="Calls at once on one gRPC connection; more wait."
     )
@@ -107,7 +137,10 @@ class Settings(BaseSettings):
         10.0, ge=0, le=86400, description="Peers that ping more often are disconnected."
     )
     handshake_timeout_seconds: float = Field(
-        10.0, gt=0, le=3600, description="How long a new gRPC connection may take to say who it is."
+        10.0,
+        gt=0,
+        le=3600,
+        description="How long a new connection may take to shake hands: gRPC, and HTTP over TLS.",
     )
     idle_timeout_seconds: float = Field(
         600.0, gt=0, le=86400, description="A gRPC connection without calls is closed after that."
@@ -166,6 +199,11 @@ class Settings(BaseSettings):
         default_factory=dict, description="A section for each model: [models.NAME]."
     )
 
+    clients: Clients = Field(
+        default_factory=dict,
+        description="A section for each client that has tokens: [clients.NAME]; none: nobody needs a token.",
+    )
+
     @field_validator("model_store", mode="before")
     @classmethod
     def _names_a_folder(cls, value: object) -> object:
@@ -175,6 +213,28 @@ class Settings(BaseSettings):
 
     # Checks of two settings stand at the later one, which pydantic tells of those before it that are
     # valid: so they are made, and told, beside all others. A check of the whole would come only after them.
+
+    @field_validator("tls_certificate")
+    @classmethod
+    def _has_its_key(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        key = info.data.get("tls_key", path)
+        if (path is None) != (key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return path
+
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _goes_with_a_certificate(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None and info.data.get("tls_certificate", path) is None:
+            raise ValueError("it goes with tls_certificate")
+        return path
+
+    @field_validator("attestation")
+    @classmethod
+    def _has_keys_to_check_with(cls, policy: str, info: ValidationInfo) -> str:
+        if policy in ("require", "warn") and info.data.get("trusted_keys", policy) is None:
+            raise ValueError(f"{policy} goes with trusted_keys")
+        return policy
 
     @field_validator("max_queue_size")
     @classmethod
@@ -222,20 +282,6 @@ class Settings(BaseSettings):
         """Which of a model's versions are loaded."""
         return VersionPolicy.parse(self.of_model(name).version_policy or self.version_policy)
 
-    def batch_limits(self, signature: Signature) -> BatchLimits:
-        """How much of a model's work is taken at once, and how much may wait."""
-        own = self.of_model(signature.name)
-        return BatchLimits(
-            max_batch_size=min(own.max_batch_size or signature.max_batch_size, signature.max_batch_size),
-            max_queue_size=own.max_queue_size or self.max_queue_size,
-            max_queue_delay_seconds=(
-                self.max_queue_delay_seconds
-                if own.max_queue_delay_seconds is None
-                else own.max_queue_delay_seconds
-            ),
-            max_batch_seconds=own.max_batch_seconds or self.max_batch_seconds,
-        )
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -247,48 +293,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then the environment, then the file of `toml_file`."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
-
-def read_settings(flags: dict[str, Any], config: Path | None = None) -> Settings:
-    """Settings from flags, environment and file. Raises SettingsInvalid that lists every fault."""
-    if config is not None and not config.is_file():
-        raise SettingsInvalid(f"config: no file {config}", hint="give --config an existing TOML file")
-
-    class FileSettings(Settings):
-        model_config = SettingsConfigDict(toml_file=config)
-
-    try:
-        return FileSettings(**flags)
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors()
-        ]
-        raise SettingsInvalid("; ".join(faults), hint="see `seqserve serve --help`") from error
-    except SettingsError as error:  # the one variable that holds more than a word
-        raise SettingsInvalid("models: SEQSERVE_MODELS is no JSON", hint='{"NAME": {...}}') from error
-    except RecursionError as error:
-        raise SettingsInvalid(
-            f"config {config}, or SEQSERVE_MODELS: nested too deeply", hint="settings are flat tables"
-        ) from error
-    except ValueError as error:  # the TOML file does not parse
-        raise SettingsInvalid(f"config {config}: {error}", hint="the file must be TOML") from error
-
-
-def source_of(name: str, flags: Mapping[str, Any], config: Path | None) -> str:
-    """Where a setting's value comes from: `flag`, `environment`, the file's name, or `default`."""
-    if name in flags:
-        return "flag"
-    if f"{ENV_PREFIX}{name}".upper() in {variable.upper() for variable in os.environ}:
-        return "environment"
-    if config is not None and name in tomllib.loads(config.read_text()):
-        return config.name
-    return "default"
-
-
-def unknown_variables() -> list[str]:
-    """Variables of the environment that look like settings and are none, as misspelt ones."""
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
-    return sorted(
-        name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
-    )

@@ -12,6 +12,7 @@ from grpc import StatusCode
 from seqserve import errors
 
 DOMAIN = "seqserve"
+MOST_RETRY_SECONDS = 86400.0
 
 
 class Status(NamedTuple):
@@ -24,6 +25,8 @@ class Status(NamedTuple):
 TABLE: dict[type[errors.SeqserveError], Status] = {
     errors.InvalidRequest: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
     errors.UnsupportedMedia: Status(StatusCode.INVALID_ARGUMENT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    errors.Unauthenticated: Status(StatusCode.UNAUTHENTICATED, HTTPStatus.UNAUTHORIZED),
+    errors.PermissionDenied: Status(StatusCode.PERMISSION_DENIED, HTTPStatus.FORBIDDEN),
     errors.MessageTooLarge: Status(StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     errors.LoadInProgress: Status(StatusCode.ABORTED, HTTPStatus.CONFLICT),
     errors.NotFound: Status(StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
@@ -58,9 +61,14 @@ def describe(error: BaseException, request_id: str) -> status_pb2.Status:
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.Overloaded | errors.Unavailable):
         delay = Duration()
-        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        delay.FromNanoseconds(int(retry_seconds(error) * 1e9))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return status
+
+
+def retry_seconds(error: errors.Overloaded | errors.Unavailable) -> float:
+    """After which time a caller may try again: a day at most, which every field for it can hold."""
+    return min(error.retry_after_seconds, MOST_RETRY_SECONDS)
 
 
 def _status(code: StatusCode, message: str, reason: str, request_id: str) -> status_pb2.Status:

@@ -27,6 +27,7 @@ from seqserve.errors import SettingsInvalid
 from seqserve.golden import Golden
 from seqserve.message_size import FLOOR_BYTES
 from seqserve.settings import Settings
+from seqserve.trust_setup import trust_of
 
 log = structlog.get_logger()
 
@@ -70,7 +71,7 @@ def _check_apart(settings: Settings) -> None:
 
 def server_settings(settings: Settings, archives: Sequence[Path]) -> TorchServeSettings:
     """How the managed TorchServe runs; its message limits fit the archives."""
-    largest = needed_message_bytes(claimed_signatures(archives))
+    largest = needed_message_bytes(claimed_signatures(archives, trust_of(settings)))
     return TorchServeSettings(
         folder=settings.torchserve_folder,
         ports=TorchServePorts(

@@ -14,6 +14,7 @@ from support.digits import Digits, write_digits
 from support.faults import VERSIONS, Faults, sharing
 from support.faulty import Faulty, asked
 from support.forked import forked_interpreters
+from support.guarded import Guarded, guarding
 from support.served import Served, run, serving
 
 
@@ -73,3 +74,10 @@ async def faulty(faults: Faults) -> AsyncIterator[Faulty]:
     async with asked(faults.served, faults.tokens) as seen:
         await seen.until_ready(*VERSIONS)
         yield seen
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Guarded]:
+    """Serves the store to those alone who show a certificate and a token."""
+    with guarding(tmp_path_factory.mktemp("guarded"), store) as running:
+        yield running

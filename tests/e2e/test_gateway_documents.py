@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqserve.settings import read_settings
+from seqserve.settings_reading import read_settings
 from support.documents import Block, at, blocks, run_block
 from support.served import Served
 

@@ -18,6 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from seqserve.archive import Archive, read_archive
 from seqserve.client import Client, PredictionError
 from seqserve.pb import inference_pb2 as pb
+from seqserve.trust import UNCHECKED
 from support.oip import infer_request, inference_stub, rows_of
 from support.served import Served, plain_lines, run, serving, started
 
@@ -27,7 +28,7 @@ DELAY_SECONDS, ALL_TIME = 3600, 86400
 
 @pytest.fixture(scope="module")
 def archive(store: Path) -> Archive:
-    return read_archive(store / "digit_mlp-1.mar")
+    return read_archive(store / "digit_mlp-1.mar", UNCHECKED)
 
 
 def health(channel: grpc.Channel, service: str) -> int:

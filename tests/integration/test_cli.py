@@ -89,6 +89,18 @@ async def test_predict_names_the_best_label_of_each_picture(gateway: Gateway, pi
     assert ended == Ended(0, f"{picture}: dark (75.0%)\n{black}: bright (75.0%)\n", "")
 
 
+async def test_predict_shows_a_label_that_would_move_a_terminal(
+    tmp_path: Path, engine: FakeEngine, picture: Path
+) -> None:
+    document = signature_document("tiny_image").replace(b'"dark"', b'"\\u001b[2Jdark"')
+    archive = make_archive(tmp_path, "tiny", signature=Signature.parse(document))
+
+    async with running_gateway([archive], engine) as gateway:
+        ended = await ask(gateway, "predict", str(picture), "--model", "tiny")
+
+    assert ended.output == f"{picture}: ?[2Jdark (75.0%)\n"
+
+
 async def test_predict_names_as_many_labels_as_asked(gateway: Gateway, picture: Path) -> None:
     ended = await ask(gateway, "predict", str(picture), "--model", "tiny", "--top-k", "2")
 

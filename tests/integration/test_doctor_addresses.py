@@ -17,7 +17,7 @@ import pytest
 from seqserve.doctor.addresses import check_servers, servers_of
 from seqserve.doctor.finding import Finding
 from seqserve.pb import torchserve_pb2, torchserve_pb2_grpc
-from seqserve.settings import read_settings
+from seqserve.settings_reading import read_settings
 
 TOKEN = "abcd1234"  # noqa: S105 - it opens nothing
 

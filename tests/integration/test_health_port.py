@@ -15,6 +15,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from seqserve.errors import AddressInUse
 from seqserve.gateway import Gateway
 from seqserve.grpc_api.health_port import MOST_WATCHES
+from support.access import Tokens
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway, settings_for_tests
@@ -206,3 +207,47 @@ async def test_a_port_that_is_taken_is_named(gateway: Gateway) -> None:
     with pytest.raises(AddressInUse, match="health_port: cannot listen"):
         await second.start()
     await second.drain()
+
+
+async def told_of(probe: grpc.aio.Channel, name: str) -> tuple[int | None, int]:
+    """What Check and the first message of Watch say; None for the refusal that any unknown name gets."""
+    stub = HealthStub(probe)
+    check = stub.Check(asks(name), timeout=SECONDS)
+    refusal = (grpc.StatusCode.NOT_FOUND, f"nothing here is called {name!r}")
+    is_unknown = (await check.code(), await check.details()) == refusal
+    checked = None if is_unknown else (await check).status
+    watch = stub.Watch(asks(name), timeout=SECONDS)
+    watched = (await watch.read()).status
+    watch.cancel()
+    return checked, watched
+
+
+async def test_where_callers_need_a_token_it_tells_strangers_of_no_model(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    """Probes ask for the whole, or for liveness; names are for who may call the models."""
+    clients = Tokens().clients()
+    async with (
+        running_gateway([make_archive(tmp_path)], engine, clients=clients, health_port=0) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.ports['health']}") as probe,
+    ):
+        told = {name: await told_of(probe, name) for name in [*NAMES, "model/nobody"]}
+        listed = await HealthStub(probe).List(health_pb2.HealthListRequest())
+
+    unknown = (None, SERVICE_UNKNOWN)
+    assert told == {name: unknown if "model/" in name else (SERVING, SERVING) for name in told}
+    assert {"", "liveness", "inference.GRPCInferenceService"} <= listed.statuses.keys()
+    assert not [name for name in listed.statuses if "tiny" in name]
+
+
+async def test_once_callers_need_a_token_strangers_watch_no_model(
+    gateway: Gateway, probe: grpc.aio.Channel
+) -> None:
+    watch = HealthStub(probe).Watch(asks("model/tiny"), timeout=SECONDS)
+    heard = [(await watch.read()).status]
+    await gateway.apply(settings_for_tests(clients=Tokens().clients()))
+    heard.append((await watch.read()).status)
+    watch.cancel()
+
+    assert heard == [SERVING, SERVICE_UNKNOWN]
+    assert await told_of(probe, "model/tiny") == (None, SERVICE_UNKNOWN)

@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from seqserve.access.gate import Gate
 from seqserve.errors import LoadInProgress, ModelNotFound, ModelNotReady, SeqserveError
+from seqserve.gateway import Gateway
 from seqserve.grpc_api.boundary import Boundary
 from seqserve.grpc_api.oip import InferenceService
 from seqserve.grpc_api.oip_repository import AdminService
@@ -61,9 +64,7 @@ def control() -> Control:
 @asynccontextmanager
 async def serving(service: AdminService | InferenceService) -> AsyncIterator[GRPCInferenceServiceStub]:
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        (service.handler(Boundary(NoTracing(), lambda: None, max_message_bytes=2**20)),)
-    )
+    server.add_generic_rpc_handlers((service.handler(Boundary(NoTracing(), lambda: None, 2**20, Gate())),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -208,3 +209,18 @@ async def test_the_inference_port_administers_nothing_otherwise(repository: Repo
 
             assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
         assert "model_repository" not in await extensions(stub)
+
+
+async def test_by_default_nobody_administers(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    """No setting is given: there is no port for it, and no method or path of another one does it."""
+    codes = {}
+    for method in ("Index", "ModelLoad", "ModelUnload"):
+        call = channel.unary_unary(f"/inference.GRPCInferenceService/Repository{method}", None, None)(b"")
+        codes[method] = (await call.code()).name
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as http:
+        for path in ("index", "models/tiny/load", "models/tiny/unload"):
+            codes[path] = str((await http.post(f"/v2/repository/{path}")).status_code)
+
+    assert set(codes.values()) == {"UNIMPLEMENTED", "404"}
+    assert "model_repository" not in await extensions(inference_stub(channel))
+    assert gateway.ports.keys() == {"grpc", "http"}

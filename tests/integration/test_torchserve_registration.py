@@ -14,6 +14,7 @@ import pytest
 from seqserve.archive import read_archive
 from seqserve.engines.torchserve.wire import needed_message_bytes
 from seqserve.errors import ArchiveInvalid, EngineUnavailable
+from seqserve.trust import UNCHECKED
 from support.archives import make_archive
 from support.batching import settle
 from support.torchserve import TINY, archive
@@ -192,7 +193,7 @@ async def test_a_batch_above_torchserves_message_limit_is_refused_at_load(
     world: World, tmp_path: Path
 ) -> None:
     signature = TINY.model_copy(update={"max_batch_size": 65536})
-    large = read_archive(make_archive(tmp_path, "tiny", "1", signature=signature))
+    large = read_archive(make_archive(tmp_path, "tiny", "1", signature=signature), UNCHECKED)
     assert needed_message_bytes([TINY, signature]) > world.endpoint.max_message_bytes
 
     with pytest.raises(ArchiveInvalid, match="a batch of 65536 examples takes"):

@@ -88,6 +88,7 @@ def at(gateway: Served, block: Block) -> Block:
         "127.0.0.1:8001": gateway.grpc,
         "127.0.0.1:9101": gateway.grpc,  # the port for administrators, in the documents
         "http://127.0.0.1:8000": gateway.http,
+        "https://127.0.0.1:8000": gateway.http.replace("http:", "https:"),
     }
     if "http://127.0.0.1:8080" in block.text:
         addresses["http://127.0.0.1:8080"] = gateway.torchserve

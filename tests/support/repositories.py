@@ -19,6 +19,7 @@ from seqserve.repository.sync import StoreSync
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import RowBatcher
 from seqserve.signature import Signature
+from seqserve.trust import UNCHECKED, Trust
 
 
 def make_batcher(
@@ -39,10 +40,11 @@ def store_sync(
     observer: LoadObserver | None = None,
     clock: Callable[[], float] = lambda: 0.0,
     longest: float = math.inf,
+    trust: Trust = UNCHECKED,
 ) -> StoreSync:
     """What keeps the repository in step with archives."""
     making = partial(make_batcher, longest=longest)
-    loading = Loading(repository, engine, making, observer_of, observer or LoadObserver())
+    loading = Loading(repository, engine, making, observer_of, observer or LoadObserver(), trust)
     return StoreSync(repository, loading, list_archives, policy_of, Patience(clock))
 
 

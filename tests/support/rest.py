@@ -14,6 +14,7 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
+from seqserve.access.gate import Gate
 from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
 from seqserve.metrics.counts import Metrics
@@ -44,6 +45,7 @@ class Port:
     control: ModelControl | None = None
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     repository: Repository = field(default_factory=Repository)
+    gate: Gate = field(default_factory=Gate)
 
     async def app(self, folder: Path) -> Starlette:
         """Loaded from archives that are made in the folder."""
@@ -61,6 +63,7 @@ class Port:
             Relay(),
             limits=self.limits,
             tracing=NoTracing(),
+            gate=self.gate,
             control=self.control,
         )
 

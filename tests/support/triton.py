@@ -26,12 +26,12 @@ WAIT_SECONDS = 60
 class Caller:
     """One of the four clients, called alike."""
 
-    def __init__(self, kind: str, address: str, folder: Path) -> None:
+    def __init__(self, kind: str, address: str, folder: Path, **client_options: Any) -> None:
         self.kind = kind
         self.is_grpc = kind.startswith("grpc")
         self.module = import_module(f"tritonclient.{kind}")
         options = {"concurrency": CONCURRENT} if kind == "http" else {}
-        self.client = self.module.InferenceServerClient(address, **options)
+        self.client = self.module.InferenceServerClient(address, **options, **client_options)
         self.rows = np.load(folder / "rows.npy")
         self.pixels = np.load(folder / "pixels.npy")
         self.pictures = [(folder / f"{number}.png").read_bytes() for number in range(4)]

@@ -14,10 +14,10 @@ import structlog
 from seqserve import __version__
 from seqserve.cli import COMMANDS
 from seqserve.cli import inspect as inspect_module
-from seqserve.cli.serve import SECTIONS
-from seqserve.settings import Settings
+from seqserve.settings import SECTIONS, Settings
 from seqserve.signature import Signature
 from support.archives import make_archive
+from support.attesting import Signer, attest, trusting
 from support.command import Ended, seqserve
 from support.contract import signature_document
 
@@ -26,6 +26,9 @@ EXAMPLES = {
     "check": "seqserve check digit_mlp --input-shape 784",
     "new": "seqserve new my_model",
     "package": "seqserve package trained.pt --signature signature.json",
+    "keys": "seqserve keys new release",
+    "tokens": "seqserve tokens new phone",
+    "attest": "seqserve attest model-store/*.mar --signing-key keys/release.key",
     "serve": "seqserve serve --with-torchserve",
     "config": "seqserve config --config seqserve.toml",
     "predict": "seqserve predict seven.png",
@@ -144,6 +147,19 @@ def test_a_sound_archive_is_shown(tmp_path: Path) -> None:
     assert json.loads(signature)["input"] == {"name": "image", "datatype": "FP32", "shape": [-1, 6]}
 
 
+def test_inspect_says_by_which_trusted_key_an_archive_is_attested(tmp_path: Path) -> None:
+    release = Signer()
+    path, keys = make_archive(tmp_path), trusting(tmp_path / "trusted", release=release).keys
+    ended = seqserve("inspect", str(path), "--trusted-keys", str(keys))
+    assert (ended.status, ended.output) == (1, "")
+    assert "there is no tiny-1.mar.sig beside it" in ended.one_line
+
+    attest(path, release)
+    ended = seqserve("inspect", str(path), "--trusted-keys", str(keys))
+    assert ended.status == 0
+    assert ended.output.splitlines()[0].endswith(f", attested by {release.key_id}")
+
+
 def test_a_corrupt_archive_is_exit_status_1_and_one_line_with_the_reason(corrupt: Path) -> None:
     ended = seqserve("inspect", str(corrupt))
 
@@ -162,7 +178,7 @@ def test_with_debug_there_is_a_traceback_and_the_same_exit_status(corrupt: Path)
 
 
 def test_what_nobody_foresaw_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Path) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("of all things")
 
     monkeypatch.setattr(inspect_module, "read_archive", fail)
@@ -175,7 +191,7 @@ def test_what_nobody_foresaw_is_one_line_too(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_an_interrupt_is_exit_status_130(monkeypatch: pytest.MonkeyPatch, *, wrapped: bool) -> None:
-    def interrupt(_: Path) -> None:
+    def interrupt(*_: object) -> None:
         try:
             raise KeyboardInterrupt  # noqa: TRY301 - it is what is wrapped
         except KeyboardInterrupt as error:

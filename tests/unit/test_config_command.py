@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from seqserve.settings import read_settings
+from seqserve.settings_reading import read_settings
 from support.command import Ended, seqserve
 
 FILE = """
@@ -115,6 +116,28 @@ def test_credentials_are_masked() -> None:
 
     assert "secret" not in shown
     assert 'otlp_endpoint = "http://***@collector:4317"' in shown
+
+
+def test_the_hashes_of_tokens_are_masked(file: Path) -> None:
+    file.write_text(
+        f'[clients.phone]\ntoken_sha256 = ["{"a" * 64}", "{"b" * 64}"]\nmax_concurrent_requests = 3\n'
+    )
+    shown = config("--config", str(file)).output
+
+    assert "aaaa" not in shown
+    assert "bbbb" not in shown
+    assert tomllib.loads(shown)["clients"]["phone"] == {
+        "token_sha256": ["***", "***"], "scopes": ["inference"], "max_concurrent_requests": 3,
+    }  # fmt: skip
+    assert "# clients: seqserve.toml" in shown
+
+
+def test_hashes_from_the_environment_are_masked_too(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SEQSERVE_CLIENTS", json.dumps({"phone": {"token_sha256": ["a" * 64]}}))
+    shown = config().output
+
+    assert "aaaa" not in shown
+    assert "# clients: environment" in shown
 
 
 def test_a_misspelt_variable_is_told(environment: pytest.MonkeyPatch) -> None:

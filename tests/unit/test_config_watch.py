@@ -12,7 +12,8 @@ from structlog.testing import CapturingLogger
 
 from seqserve import config_watch
 from seqserve.config_watch import ConfigWatch
-from seqserve.settings import Settings, read_settings
+from seqserve.settings import Settings
+from seqserve.settings_reading import read_settings
 
 
 @dataclass
@@ -57,6 +58,15 @@ async def test_labels_and_the_log_level_are_taken_over(world: World) -> None:
     assert settings.log_level == "debug"
     assert settings.of_model("a").labels == {"stable": "2"}
     assert world.noted == ["loaded"]
+
+
+async def test_clients_are_taken_over_and_nothing_of_their_tokens_is_logged(world: World) -> None:
+    digest = "c" * 64
+    await world.change(f'grpc_port = 9001\n[clients.phone]\ntoken_sha256 = ["{digest}"]\n')
+    await world.change(f'grpc_port = 9001\n[clients.tablet]\ntoken_sha256 = ["{digest}"]\n')
+
+    assert [list(settings.clients) for settings in world.applied] == [["phone"], ["tablet"]]
+    assert digest not in repr(world.log.calls)
 
 
 async def test_what_needs_a_restart_is_named_and_left_as_it_is(world: World) -> None:

@@ -11,6 +11,7 @@ from seqserve.archive import Archive, read_archive
 from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable
 from seqserve.golden import check_golden, tolerance_on
 from seqserve.signature import CPU_TOLERANCE, CUDA_TOLERANCE
+from seqserve.trust import UNCHECKED
 from support.archives import make_archive
 from support.engines import FakeEngine, FloatArray
 
@@ -19,7 +20,7 @@ EVEN = np.full((2, 2), 0.5, np.float32)  # what the archive expects
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
-    return read_archive(make_archive(tmp_path))
+    return read_archive(make_archive(tmp_path), UNCHECKED)
 
 
 async def check(archive: Archive, engine: FakeEngine) -> float:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from seqserve.archive import Archive, read_archive
 from seqserve.engines.mirrored import AGAIN_SECONDS, DEFAULT_SECONDS, MODEL_SECONDS, MirroredEngine
 from seqserve.errors import ArchiveInvalid, EngineUnavailable
+from seqserve.trust import UNCHECKED
 from support.archives import make_archive
 from support.batching import settle
 from support.engines import FakeEngine, FakeModel
@@ -72,7 +73,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(read_archive(make_archive(tmp_path)))
+    return World(read_archive(make_archive(tmp_path), UNCHECKED))
 
 
 async def test_the_answering_engine_answers_and_both_unload(world: World) -> None:

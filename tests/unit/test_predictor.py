@@ -27,6 +27,7 @@ from seqserve.predictor import Content, Predictor, Request, batch_runner, check_
 from seqserve.repository.table import Repository
 from seqserve.signature import Signature
 from seqserve.tensors import RawTensor
+from seqserve.trust import UNCHECKED
 from support.archives import make_archive
 from support.contract import signature_document
 from support.engines import FakeEngine, FakeModel, FloatArray, expected_answers
@@ -114,7 +115,7 @@ def test_nonsense_is_no_answer(answered: FloatArray, signature: Signature, words
 
 @pytest.fixture
 def model(tmp_path: Path, engine: FakeEngine) -> FakeModel:
-    return FakeModel(engine, read_archive(make_archive(tmp_path)))
+    return FakeModel(engine, read_archive(make_archive(tmp_path), UNCHECKED))
 
 
 async def test_parts_travel_as_one_batch_and_come_back_as_they_were(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from seqserve import errors
+from seqserve.http_api.refusals import refusal
 from seqserve.status import TABLE, describe, status_of
 
 INVALID = errors.InvalidRequest("SHAPE_NOT_ACCEPTED", field="image", came=[2, 14], accepted="[784]")
@@ -124,3 +127,17 @@ def test_what_a_retry_does_not_cure_has_no_retry_info(error: errors.SeqserveErro
 
     assert set(details(status)) == {"ErrorInfo"}
     assert status.message == str(error)
+
+
+@pytest.mark.parametrize("seconds", [1e300, float("inf")])
+@pytest.mark.parametrize("kind", [errors.Overloaded, errors.Unavailable])
+def test_nobody_is_told_to_come_back_after_more_than_a_day(
+    kind: type[errors.Overloaded | errors.Unavailable], seconds: float
+) -> None:
+    error = kind("not soon", retry_after_seconds=seconds)
+    found = details(describe(error, "r-1"))["RetryInfo"]
+    assert isinstance(found, error_details_pb2.RetryInfo)
+    assert found.retry_delay.seconds == 86400
+    reply = refusal(error, "r-1")
+    assert reply.headers["retry-after"] == "86400"
+    assert json.loads(bytes(reply.body))["retry_after_seconds"] == 86400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
 
@@ -13,6 +14,9 @@ COMMANDS = {
     "build": "Train, export, verify and archive models, of the zoo or your own.",
     "check": "Follow an example's shape through a model, layer by layer.",
     "package": "Archive a model that was trained elsewhere.",
+    "keys": "Make or list keys that attest archives.",
+    "attest": "Attest archives that are in a store already.",
+    "tokens": "Make tokens that clients call a gateway with.",
     "serve": "Serve a model store over gRPC and HTTP.",
     "config": "Show the settings that `serve` would have, and where each comes from.",
     "predict": "Ask a running gateway what is in a picture.",
@@ -74,6 +78,9 @@ def group() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    # gRPC reads it when it is imported. By itself it writes a line for each handshake that fails, so that
+    # anybody who can reach a port with TLS could fill the log.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from seqserve.cli.faults import run  # noqa: PLC0415 - kept out of `import seqserve.cli`
 
     run(group)

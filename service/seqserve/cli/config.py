@@ -11,7 +11,8 @@ import click
 import tomli_w
 
 from seqserve.cli.serve import given_settings, settings_options
-from seqserve.settings import Settings, read_settings, source_of, unknown_variables
+from seqserve.settings import Settings
+from seqserve.settings_reading import read_settings, source_of, unknown_variables
 
 CREDENTIALS = re.compile(r"(?<=://)[^/@]+(?=@)")
 MASK = "***"
@@ -22,7 +23,8 @@ MASK = "***"
 def command(config: Path | None, **flags: Any) -> None:
     """Show the settings that `serve` would have with these options, environment and file; secrets masked.
 
-    The output is TOML: a file with it, given as --config, has the same effect.
+    The output is TOML: a file with it, given as --config, has the same effect, once what is masked is
+    filled in.
 
     \b
     Examples:
@@ -39,10 +41,21 @@ def command(config: Path | None, **flags: Any) -> None:
 def _as_toml(settings: Settings, sources: dict[str, str]) -> str:
     """One line a setting with its source, then the sections; what is not set is a comment."""
     values = json.loads(settings.model_dump_json())
-    models = values.pop("models")
+    models, clients = values.pop("models"), values.pop("clients")
     lines = [f"{_line(name, value)}  # {sources[name]}" for name, value in values.items()]
-    sections = {name: _given(own) for name, own in models.items()}
-    return "\n".join(lines) + ("\n\n" + tomli_w.dumps({"models": sections}).rstrip() if sections else "")
+    parts = ["\n".join(lines)]
+    if models:
+        parts.append(_sections("models", models))
+    if clients:
+        masked = {
+            name: {**own, "token_sha256": [MASK] * len(own["token_sha256"])} for name, own in clients.items()
+        }
+        parts.append(f"# clients: {sources['clients']}\n{_sections('clients', masked)}")
+    return "\n\n".join(parts)
+
+
+def _sections(name: str, sections: dict[str, dict[str, Any]]) -> str:
+    return tomli_w.dumps({name: {key: _given(own) for key, own in sections.items()}}).rstrip()
 
 
 def _given(section: dict[str, Any]) -> dict[str, Any]:

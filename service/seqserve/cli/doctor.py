@@ -18,7 +18,8 @@ from seqserve.cli.serve import given_settings, settings_options
 from seqserve.cli.tables import print_table
 from seqserve.doctor.examination import Check, examination
 from seqserve.doctor.finding import Finding, Status
-from seqserve.settings import read_settings
+from seqserve.printable import printable
+from seqserve.settings_reading import read_settings
 
 STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
@@ -74,7 +75,7 @@ def _told(finding: Finding) -> str:
 
 def _plain(text: str) -> str:
     """What others named, archives for one, holds no markup and nothing that a terminal would obey."""
-    return escape("".join(character if character.isprintable() else "?" for character in text))
+    return escape(printable(text))
 
 
 def _count(findings: Sequence[Finding], status: Status) -> int:

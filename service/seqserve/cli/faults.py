@@ -11,6 +11,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from seqserve import errors
+from seqserve.printable import printable
 
 NO, NOT_TRIED, INTERRUPTED = 1, 2, 130
 DEBUG = "--debug"
@@ -23,7 +24,7 @@ class Refused(click.ClickException):
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
         """One line."""
-        click.echo(f"seqserve: {self.message}", err=True)
+        click.echo(printable(f"seqserve: {self.message}"), err=True)
 
 
 class NotTried(Refused):
@@ -61,7 +62,7 @@ def run(group: click.Group) -> NoReturn:
         elif _is_interrupt(error):
             click.echo("seqserve: interrupted", err=True)
         else:
-            click.echo(_line(error), err=True)
+            click.echo(printable(_line(error)), err=True)
         sys.exit(INTERRUPTED if _is_interrupt(error) else _exit_status(error))
     sys.exit(0)
 

@@ -15,7 +15,9 @@ from seqserve.cli.faults import Refused
 INK_THRESHOLD = 48  # of 255, above the ground: what counts as ink when cropping
 BOX_SHARE = 20 / 28  # digits fill 20 of 28 pixels in MNIST (LeCun, Cortes, Burges)
 # Pillow's words for a damaged file; SyntaxError is a broken chunk of a PNG.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError)
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+"""Where Pillow refuses a picture; from half of it on it warns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ def prepare(path: Path, height: int, width: int, *, is_inverted_later: bool = Fa
             if image.size == (width, height):
                 return Picture(path.read_bytes(), ())
             grey = np.asarray(image.convert("L"))
+    except Image.DecompressionBombError as error:  # by the header, before anything is unpacked
+        raise Refused(f"{path}: it is too large; at most {MAX_PIXELS} pixels are read") from error
     except UNREADABLE as error:
         raise Refused(f"{path}: no readable PNG or JPEG") from error
     steps = []

@@ -11,11 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from seqserve.settings import Port, Settings, read_settings
-
-# Every setting has an option, an environment variable and a key in the file; but a section of the file
-# is no option.
-SECTIONS = frozenset({"models"})
+from seqserve.settings import SECTIONS, Port, Settings
+from seqserve.settings_reading import read_settings
 
 
 def settings_options(function: Callable[..., None]) -> Callable[..., None]:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 
 import structlog
 
@@ -211,7 +212,7 @@ def _make_folder(wanted: Path | None) -> Path:
     if folder.stat().st_mode & 0o077:
         raise SettingsInvalid(
             f"torchserve_folder: {folder} is open to others, and tokens will lie there",
-            hint=f"chmod 700 {folder}, or name a folder that does not exist yet",
+            hint=f"chmod 700 {quote(str(folder))}, or name a folder that does not exist yet",
         )
     if strangers := Layout(folder).strangers:
         raise SettingsInvalid(
