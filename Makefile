@@ -7,10 +7,12 @@ CLIENTS := tests/e2e/clients
 SBOM := dist/seqserve.cdx.json
 # A private key of `seqserve keys new`, with which `make provenance` signs.
 SIGNING_KEY ?=
+# Options of the benchmark, for example: make bench BENCH="--only 64 --seconds 2"
+BENCH ?=
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long compatibility bench-torchserve \
+.PHONY: help install clients demo test test-long compatibility bench bench-test bench-torchserve \
   audit sbom provenance check format proto docs lock clean
 
 
@@ -46,6 +48,14 @@ test-long: install clients .venv-audit/installed ## the slower tests
 compatibility: install clients ## run all clients that others wrote, write the tables of docs/compatibility.md
 	$(BIN)/python -m pytest tests/e2e/test_*_client.py -o junit_family=xunit1 --junitxml .pytest_cache/clients.xml
 	$(BIN)/python tests/support/compatibility.py .pytest_cache/clients.xml docs/compatibility.md
+
+bench: install ## what the gateway reaches against empty servers, into docs/performance.md; 8 minutes on a quiet machine
+	$(BIN)/python -m bench.fronts $(BENCH)
+
+bench-test: ## the unit tests of the C++ load generator
+	cmake -S bench -B bench/build
+	cmake --build bench/build
+	ctest --test-dir bench/build --output-on-failure
 
 bench-torchserve: install ## what the gateway costs in front of TorchServe; 7 minutes on a quiet machine
 	$(BIN)/python -m bench.through_torchserve
@@ -90,4 +100,4 @@ lock: install ## pin everything but torch, the clients and the auditor, with has
 	$(PIN) --allow-unsafe --output-file supply/requirements.txt supply/requirements.in
 
 clean: ## remove what make made
-	rm -rf .venv .venv-clients .venv-audit model-store dist
+	rm -rf .venv .venv-clients .venv-audit bench/build model-store dist

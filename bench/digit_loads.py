@@ -17,36 +17,16 @@ import grpc
 import numpy as np
 
 from bench.load import Ask, Load, WrongAnswer, grpc_asker, http_asker
+from bench.messages import MODEL_INFER, Rows, golden_rows, infer_request, read_reply
 from examples.demo.command import RunningGateway
-from seqserve.archive import read_archive
 from seqserve.engines.base import FloatArray
-from seqserve.golden import tolerance_on
-from seqserve.pb import inference_pb2, torchserve_pb2
-from seqserve.trust import UNCHECKED
+from seqserve.pb import torchserve_pb2
 
 BATCH = 256
 BATCH_CALLERS = (1, 2, 4)
 SINGLE_CALLERS = (1, 16)
-MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 PREDICTIONS = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Of one model: inputs [n, *example] and what it must answer, outputs [n, *output], both FP32."""
-
-    model: str
-    inputs: FloatArray
-    outputs: FloatArray
-
-    def check(self, answered: FloatArray) -> None:
-        """Compare as the gateway's golden check does. Raises WrongAnswer."""
-        if answered.shape != self.outputs.shape:
-            raise WrongAnswer(f"rows of shape {answered.shape}, not {self.outputs.shape}")
-        tolerance = tolerance_on("cpu")
-        if not np.allclose(answered, self.outputs, rtol=tolerance.relative, atol=tolerance.absolute):
-            raise WrongAnswer(f"off by up to {np.abs(answered - self.outputs).max():.3g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +37,6 @@ class DigitLoads:
     raw: list[Load]
     as_json: list[Load]
     one_by_one: list[Load]
-
-
-def golden_rows(archive: Path, count: int) -> Rows:
-    """The first rows of an endless repetition of the archive's golden ones. Raises ArchiveInvalid."""
-    packed = read_archive(archive, UNCHECKED)
-    index = np.arange(count) % len(packed.golden_inputs)
-    return Rows(packed.name, packed.golden_inputs[index], packed.golden_outputs[index])
 
 
 @asynccontextmanager
@@ -104,16 +77,7 @@ def _loads(name: str, rows: Rows, callers: tuple[int, ...], wire: Wire) -> list[
 
 def _model_infer(channel: grpc.aio.Channel, rows: Rows) -> Wire:
     """OIP with raw contents."""
-    request = inference_pb2.ModelInferRequest(model_name=rows.model)
-    request.inputs.add(name="image", datatype="FP32", shape=rows.inputs.shape)
-    request.raw_input_contents.append(rows.inputs.astype("<f4").tobytes())
-
-    def read(reply: bytes) -> FloatArray:
-        answer = inference_pb2.ModelInferResponse.FromString(reply)
-        values = np.frombuffer(answer.raw_output_contents[0], "<f4")
-        return values.reshape(answer.outputs[0].shape)
-
-    return grpc_asker(channel, MODEL_INFER, request.SerializeToString()), read
+    return grpc_asker(channel, MODEL_INFER, infer_request(rows)), read_reply
 
 
 def _predictions(channel: grpc.aio.Channel, token: str, rows: Rows) -> Wire:

@@ -39,6 +39,12 @@ class Ratio:
             return "met"
         return "undecided" if self.high >= at_least else "missed"
 
+    def verdict_below(self, at_most: float) -> Verdict:
+        """The same of a target that is an upper limit."""
+        if self.high <= at_most:
+            return "met"
+        return "undecided" if self.low <= at_most else "missed"
+
 
 def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio:
     """First over second of each pair. Raises ValueError for fewer than 6 pairs."""

@@ -20,15 +20,14 @@ from pathlib import Path
 
 import aiohttp
 import grpc
-import psutil
 
 from bench.digit_loads import BATCH, DigitLoads, digit_loads
 from bench.load import Load, WrongAnswer, measure, on_core
+from bench.machine import warn_of_other_work
 from bench.pairs import FEWEST_PAIRS, Ratio, in_turns, ratio_of
-from examples.demo.command import CommandFailed, RunningGateway, run, start_gateway
+from bench.store import find_archive
+from examples.demo.command import CommandFailed, RunningGateway, start_gateway
 
-MODEL = "digit_mlp"
-BUSY_PERCENT = 10
 HEADER = "\n| form | examples/s | the generator's core |\n| --- | --- | --- |"
 
 
@@ -94,25 +93,6 @@ async def _rate(load: Load, seconds: float) -> float:
 
 def _fastest(forms: Sequence[Load], rates: Mapping[Load, float]) -> Load:
     return max(forms, key=lambda form: rates[form])
-
-
-def find_archive(store: Path) -> Path:
-    """The highest version of the model in a store; built where there is none. Raises CommandFailed."""
-    if not _archives(store):
-        run("build", MODEL, "--output", str(store))
-    return max(_archives(store), key=lambda path: int(path.stem.rpartition("-")[2]))
-
-
-def _archives(store: Path) -> list[Path]:
-    return list(store.glob(f"{MODEL}-*.mar"))
-
-
-def warn_of_other_work(cores: Sequence[int]) -> None:
-    """Say so where something else runs there now: it slows Java's compiler, which flatters the gateway."""
-    shares = psutil.cpu_percent(interval=1.0, percpu=True)
-    for core in cores:
-        if shares[core] > BUSY_PERCENT:
-            print(f"core {core} is busy with other work ({shares[core]:.0f} %): these figures mean little")
 
 
 def read_arguments() -> argparse.Namespace:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.building import NotBuilt, Programs, build_programs
 from seqserve_models.build import build
 from seqserve_models.plan import BuildSettings
 from support.digits import Digits, write_digits
@@ -25,6 +26,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = run("build", "digit_mlp", "--epochs", "8", "--output", folder)
     assert built.returncode == 0, built.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    """The benchmark's C++ programs; what needs them is skipped where they cannot be built."""
+    try:
+        return build_programs()
+    except NotBuilt as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

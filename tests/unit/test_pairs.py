@@ -58,6 +58,20 @@ def test_the_worse_end_decides_whether_a_target_is_met(low: float, high: float, 
     assert Ratio((low + high) / 2, low, high).verdict(0.8) == verdict
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (1.1, 1.3, "met"),
+        (1.3, 1.35, "met"),
+        (1.3, 1.36, "undecided"),
+        (1.35, 1.4, "undecided"),
+        (1.36, 1.4, "missed"),
+    ],
+)
+def test_the_worse_end_of_an_upper_limit_is_the_higher_one(low: float, high: float, verdict: str) -> None:
+    assert Ratio((low + high) / 2, low, high).verdict_below(1.35) == verdict
+
+
 async def test_measurements_alternate() -> None:
     order: list[str] = []
 

@@ -1,0 +1,51 @@
+"""Throughput and latency by callers, as SVG."""
+
+from __future__ import annotations
+
+from io import StringIO
+from statistics import median
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.trials import AIO, BY_CALLERS, CPP, GATEWAY, Results
+
+SIZE_INCHES = (9.0, 3.6)
+
+
+def plot(results: Results) -> str:
+    """The picture; fronts that were not measured are left out."""
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    throughput, latency = figure.subplots(1, 2)
+    for front in (GATEWAY, AIO, CPP):
+        _draw(throughput, latency, front, results)
+    _label(throughput, "examples a second")
+    _label(latency, "milliseconds, p50 and (dashed) p99")
+    throughput.legend()
+    with mpl.rc_context({"svg.hashsalt": "seqserve"}):
+        text = StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _draw(throughput: Axes, latency: Axes, front: str, results: Results) -> None:
+    measured = [(load.callers, results.of(front, load)) for load in BY_CALLERS if results.of(front, load)]
+    callers = [count for count, _ in measured]
+    rates = [median(trial.outcome.throughput for trial in trials) for _, trials in measured]
+    (line,) = throughput.plot(callers, rates, marker="o", label=front)
+    for name, style in (("p50_us", "-"), ("p99_us", "--")):
+        values = [
+            median(getattr(trial.outcome.good, name) for trial in trials) / 1e3 for _, trials in measured
+        ]
+        latency.plot(callers, values, style, marker="o", color=line.get_color())
+
+
+def _label(axes: Axes, name: str) -> None:
+    counts = [load.callers for load in BY_CALLERS]
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.set_xlabel("callers")
+    axes.set_ylabel(name)
+    axes.grid(visible=True, alpha=0.3)

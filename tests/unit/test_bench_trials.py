@@ -1,0 +1,82 @@
+"""In which turns the benchmark measures, and at which rate it overloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from bench.generator import Generator, Load, Outcome
+from bench.serving import Server
+from bench.trials import (
+    AIO,
+    CPP,
+    GATEWAY,
+    ONE,
+    ROUNDS,
+    SIXTY_FOUR,
+    Bench,
+    Point,
+    Round,
+    run_turns,
+)
+from support.trials import outcome
+
+OURS, THEIRS, BESIDE = Point(GATEWAY, ONE), Point(AIO, ONE), Point(CPP, ONE)
+
+
+class Rates:
+    """A generator whose throughput is another one each time. asked: all loads."""
+
+    def __init__(self, *rates: float) -> None:
+        self.rates = iter(rates)
+        self.asked: list[Load] = []
+
+    def run(self, address: str, load: Load, seconds: float) -> Outcome:
+        self.asked.append(load)
+        return outcome(next(self.rates))
+
+
+def bench(rates: Rates) -> Bench:
+    process = SimpleNamespace(
+        cpu_times=lambda: SimpleNamespace(user=1.0, system=0.5),
+        memory_info=lambda: SimpleNamespace(rss=1000),
+        children=lambda **_: [],
+    )
+    server = Server("127.0.0.1:1", process, Path("no.log"), health="127.0.0.1:1")
+    return Bench(cast("Generator", rates), {(front, 1): server for front in (GATEWAY, AIO, CPP)}, 1.0)
+
+
+def test_points_alternate_and_what_stands_beside_follows_the_first_of_them() -> None:
+    turns = list(Round([OURS, THEIRS], [BESIDE]).turns(pairs=3, beside=2))
+
+    assert turns == [OURS, THEIRS, BESIDE, OURS, THEIRS, BESIDE, OURS, THEIRS]
+
+
+def test_a_round_without_targets_is_short() -> None:
+    assert list(Round([], [OURS, BESIDE]).turns(pairs=7, beside=2)) == [OURS, BESIDE, OURS, BESIDE]
+
+
+def test_every_point_of_a_target_is_measured_in_every_pair() -> None:
+    turns = list(ROUNDS["64"].turns(pairs=7, beside=2))
+
+    assert sum(point == Point(GATEWAY, SIXTY_FOUR) for point in turns) == 7
+    assert sum(point.at_peaks > 0 for point in turns) == 7
+
+
+def test_an_overload_is_so_many_times_the_last_peak() -> None:
+    rates = Rates(1000.0, 900.0, 1200.0, 950.0)
+    peak, overload = Point(GATEWAY, SIXTY_FOUR), Point(GATEWAY, Load("overload"), at_peaks=2.0)
+
+    run_turns(bench(rates), [peak, overload, peak, overload], lambda _: None)
+
+    assert [load.rate for load in rates.asked] == [0.0, 2000.0, 0.0, 2400.0]
+
+
+def test_each_trial_is_said_as_it_ends() -> None:
+    said: list[str] = []
+
+    run_turns(bench(Rates(1000.0, 2500.0)), [OURS, THEIRS], said.append)
+
+    assert said[0].startswith("[1/2] gateway, Python front, 1 caller: 1,000 examples/s, p50 0.10 ms")
+    assert said[1].startswith("[2/2] empty grpc.aio, 1 caller: 2,500 examples/s")
