@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
+import psutil
 
 from bench.building import NotBuilt, Programs, build_programs
 from bench.generator import Generator, GeneratorFailed
@@ -40,7 +41,7 @@ STARTS = "starts"
 FINDINGS = Path(__file__).with_name("findings.md")
 FAILURES = (
     *(CommandFailed, WrongAnswer, GeneratorFailed, ServerFailed),
-    *(grpc.RpcError, subprocess.CalledProcessError),
+    *(grpc.RpcError, psutil.Error, subprocess.CalledProcessError),
 )
 
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from bench.generator import Generator, Load, Outcome
+from bench.generator import Generator, GeneratorFailed, Load, Outcome
 from bench.probing import Probes, probes
 from bench.serving import Server
 
@@ -107,13 +107,21 @@ class Bench:
     seconds: float
 
     def measure(self, point: Point, results: Results) -> Trial:
-        """One trial. Raises GeneratorFailed, WrongAnswer."""
+        """One trial. Raises GeneratorFailed, ServerFailed, WrongAnswer."""
         server, load = self.servers[point.front, point.load.examples], _with_rate(point, results)
         before, started = server.cpu_seconds(), monotonic()
         with probes(server.health) if point.at_peaks else nullcontext(Probes()) as asked:
-            outcome = self.generator.run(server.address, load, self.seconds)
+            outcome = self._run(server, load)
         share = (server.cpu_seconds() - before) / (monotonic() - started)
         return Trial(point.front, load, outcome, share, server.memory_bytes(), asked.worst)
+
+    def _run(self, server: Server, load: Load) -> Outcome:
+        try:
+            return self.generator.run(server.address, load, self.seconds)
+        except GeneratorFailed as error:
+            if server.process.poll() is None:
+                raise
+            raise server.failed(f"the server ended under {load.name}") from error
 
 
 def _with_rate(point: Point, results: Results) -> Load:
@@ -124,7 +132,7 @@ def _with_rate(point: Point, results: Results) -> Load:
 
 
 def run_turns(bench: Bench, turns: Sequence[Point], say: Callable[[str], None]) -> Results:
-    """One after the other, each said as it ends. Raises GeneratorFailed, WrongAnswer."""
+    """One after the other, each said as it ends. Raises GeneratorFailed, ServerFailed, WrongAnswer."""
     results = Results()
     for number, point in enumerate(turns, start=1):
         trial = bench.measure(point, results)

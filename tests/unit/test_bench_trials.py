@@ -6,8 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from bench.generator import Generator, Load, Outcome
-from bench.serving import Server
+import pytest
+
+from bench.generator import Generator, GeneratorFailed, Load, Outcome
+from bench.serving import Server, ServerFailed
 from bench.trials import (
     AIO,
     CPP,
@@ -17,6 +19,7 @@ from bench.trials import (
     SIXTY_FOUR,
     Bench,
     Point,
+    Results,
     Round,
     run_turns,
 )
@@ -37,13 +40,21 @@ class Rates:
         return outcome(next(self.rates))
 
 
-def bench(rates: Rates) -> Bench:
+class NoReplies(Rates):
+    """A generator that finds nobody."""
+
+    def run(self, address: str, load: Load, seconds: float) -> Outcome:
+        raise GeneratorFailed("no connection")
+
+
+def bench(rates: Rates, log: Path = Path("no.log"), exit_status: int | None = None) -> Bench:
     process = SimpleNamespace(
+        poll=lambda: exit_status,
         cpu_times=lambda: SimpleNamespace(user=1.0, system=0.5),
         memory_info=lambda: SimpleNamespace(rss=1000),
         children=lambda **_: [],
     )
-    server = Server("127.0.0.1:1", process, Path("no.log"), health="127.0.0.1:1")
+    server = Server("127.0.0.1:1", process, log, health="127.0.0.1:1")
     return Bench(cast("Generator", rates), {(front, 1): server for front in (GATEWAY, AIO, CPP)}, 1.0)
 
 
@@ -80,3 +91,16 @@ def test_each_trial_is_said_as_it_ends() -> None:
 
     assert said[0].startswith("[1/2] gateway, Python front, 1 caller: 1,000 examples/s, p50 0.10 ms")
     assert said[1].startswith("[2/2] empty grpc.aio, 1 caller: 2,500 examples/s")
+
+
+def test_a_server_that_ended_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("out of memory")
+
+    with pytest.raises(ServerFailed, match="the server ended under 1 caller:\nout of memory"):
+        bench(NoReplies(), log, exit_status=-9).measure(OURS, Results())
+
+
+def test_a_generator_that_failed_is_not_laid_to_the_server() -> None:
+    with pytest.raises(GeneratorFailed, match="no connection"):
+        bench(NoReplies()).measure(OURS, Results())
