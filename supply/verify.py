@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from seqserve_models.regular_file import open_regular
 from supply.builds import sha256
 from supply.provenance import ENVELOPE, PREDICATE_TYPE, PROVENANCE, STATEMENT_TYPE
 
@@ -29,13 +30,13 @@ def verify(folder: Path, key: Ed25519PublicKey) -> list[str]:
 
     Raises NotVerified, OSError.
     """
-    said = _signed(json.loads((folder / ENVELOPE).read_bytes()), key)
+    said = _signed(json.loads(_read(folder / ENVELOPE)), key)
     statement = json.loads(said)
     if (statement["_type"], statement["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
         raise NotVerified(f"{ENVELOPE} signs something else than provenance")
     named = {**dict(_named(statement)), PROVENANCE: sha256(said)}
     for name, digest in named.items():
-        if "/" in name or sha256((folder / name).read_bytes()) != digest:
+        if "/" in name or sha256(_read(folder / name)) != digest:
             raise NotVerified(f"{name} is not what was built")
     if others := sorted({path.name for path in folder.iterdir()} - named.keys() - {ENVELOPE}):
         raise NotVerified(f"{others[0]} is not named by {PROVENANCE}")
@@ -58,12 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         names = verify(given.folder, read_key(given.key))
-    except (NotVerified, OSError, ValueError, KeyError, TypeError) as error:
+    except (NotVerified, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         print(f"not verified: {error}", file=sys.stderr)
         return 1
-    commit = json.loads((given.folder / PROVENANCE).read_bytes())["predicate"]["buildDefinition"]
+    commit = json.loads(_read(given.folder / PROVENANCE))["predicate"]["buildDefinition"]
     print(f"verified: {', '.join(names)}; commit {commit['externalParameters']['commit']}")
     return 0
+
+
+def _read(path: Path) -> bytes:
+    """Raises OSError, for a link or a pipe too."""
+    with open_regular(path, follows_links=False) as file:
+        return file.read()
 
 
 def _signed(envelope: dict[str, Any], key: Ed25519PublicKey) -> bytes:

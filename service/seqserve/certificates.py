@@ -133,8 +133,8 @@ class Certificates:
         """The one in use, after a look at the files where one is due."""
         with self._lock:
             if self._monotonic() - self._looked >= LOOK_SECONDS:
-                self._look()
                 self._looked = self._monotonic()
+                self._look()
             return self._identity
 
     def expiry_timestamp(self) -> float:
@@ -215,9 +215,12 @@ def _parse_key(path: Path, content: bytes) -> PrivateKey:
 
 def _parse_certificates(setting: str, path: Path, content: bytes) -> tuple[x509.Certificate, ...]:
     try:
-        return tuple(x509.load_pem_x509_certificates(content))
-    except ValueError as error:
+        certificates = tuple(x509.load_pem_x509_certificates(content))
+        for each in certificates:
+            each.public_key()  # only now is it parsed
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise _invalid(setting, path, "it holds no certificates in PEM, or a broken one") from error
+    return certificates
 
 
 def _pem_of_key(key: PrivateKey) -> bytes:

@@ -20,6 +20,8 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def _check_name(name: str) -> str:
+    if name.startswith(TOKEN_PREFIX):
+        raise ValueError("a client's name is no token")
     if _NAME.fullmatch(name) is None:
         raise ValueError("a client's name has letters, digits, `_`, `.`, `-`, at most 64, the first no sign")
     return name

@@ -19,7 +19,7 @@ from seqserve.cores import available_cores
 from seqserve.engine_setup import running_engine
 from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
-from seqserve.heap import keep_heap
+from seqserve.heap import keep_heap, leave_alone_what_stays
 from seqserve.logs import configure_logs
 from seqserve.open_files import make_room
 from seqserve.ports import PortName
@@ -93,6 +93,7 @@ async def _bring_up(
     gateway: Gateway, settings: Settings, archives: Sequence[Path], engines: contextlib.AsyncExitStack
 ) -> None:
     engine = await engines.enter_async_context(running_engine(settings, archives, gateway.engine_hooks))
+    leave_alone_what_stays()
     await gateway.load(partial(scan_store, settings.model_store), engine)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from seqserve.client_settings import ClientSettings
+from seqserve.client_settings import TOKEN_PREFIX, ClientSettings
 from seqserve.errors import quote_came
 from seqserve.model_settings import ModelSettings
 
@@ -28,8 +28,9 @@ def faults_of(error: ValidationError, settings: type[BaseModel]) -> list[str]:
 
 
 def _path(place: Sequence[object]) -> str:
-    """A section's name that is not accepted is the section's fault."""
-    return ".".join(str(step) for step in place if step != "[key]")
+    """A section's name that is not accepted is the section's fault; a token as a name is not told."""
+    steps = [str(step) for step in place if step != "[key]"]
+    return ".".join("***" if step.startswith(TOKEN_PREFIX) else quote_came(step) for step in steps)
 
 
 def _is_inside(place: Sequence[object], other: Sequence[object]) -> bool:

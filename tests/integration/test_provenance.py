@@ -152,6 +152,14 @@ def test_a_file_that_nobody_has_built_is_found(released: tuple[Path, Path], copy
         verify(copy, read_key(released[1]))
 
 
+def test_a_link_to_what_was_built_is_found(released: tuple[Path, Path], copy: Path) -> None:
+    (copy / WHEEL).unlink()
+    (copy / WHEEL).symlink_to(released[0] / WHEEL)
+
+    with pytest.raises(OSError, match="it is a link"):
+        verify(copy, read_key(released[1]))
+
+
 def test_a_statement_that_was_changed_is_found(released: tuple[Path, Path], copy: Path) -> None:
     envelope = json.loads((copy / ENVELOPE).read_text())
     statement = base64.b64decode(envelope["payload"]).replace(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -59,6 +61,23 @@ def test_what_cannot_be_used_is_named(
     files = TlsFiles(key, certificate, authority.write(tmp_path))
     getattr(files, file).write_bytes(content)
     with pytest.raises(SettingsInvalid, match=fault):
+        identity_of(files)
+
+
+@pytest.mark.parametrize("file", ["certificate", "client_ca"])
+def test_a_certificate_whose_key_is_on_no_curve_is_broken(
+    tmp_path: Path, authority: Authority, file: str
+) -> None:
+    """It is parsed as a certificate; its key is, only when somebody asks for it."""
+    key, certificate = authority.issue().write(tmp_path)
+    files = TlsFiles(key, certificate, authority.write(tmp_path))
+    path = getattr(files, file)
+    der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(serialization.Encoding.DER)
+    at = der.index(b"\x03\x42\x00\x04") + 20  # within the point: BIT STRING, 66 bytes, uncompressed
+    broken = der[:at] + bytes([der[at] ^ 1]) + der[at + 1 :]
+    path.write_text(ssl.DER_cert_to_PEM_cert(broken))
+
+    with pytest.raises(SettingsInvalid, match="it holds no certificates in PEM, or a broken one"):
         identity_of(files)
 
 

@@ -11,6 +11,7 @@ from seqserve.grpc_api.field_count import MAX_FIELDS, SHORT_BYTES, WIDE_BYTES, c
 from seqserve.pb import inference_pb2 as pb
 
 MESSAGE = pb.DESCRIPTOR.message_types_by_name["ModelInferRequest"]
+LARGEST = 2**24
 PARAMETER = b"\x22\0"
 LONG = pb.ModelInferRequest(raw_input_contents=[bytes(SHORT_BYTES)]).SerializeToString()  # one field
 EACH_KIND = [
@@ -24,7 +25,7 @@ EACH_KIND = [
 
 
 def count(body: bytes) -> None:
-    check_field_count(body, MESSAGE)
+    check_field_count(body, MESSAGE, LARGEST)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,26 @@ def test_numbers_that_take_eight_bytes_for_one_on_the_wire_are_not_free(name: st
         count(request.SerializeToString())
 
     assert refusal.value.detail == "TOO_MANY_FIELDS"
+
+
+@pytest.mark.parametrize("name", ["int_contents", "uint_contents", "bool_contents"])
+def test_as_many_small_numbers_pass_as_the_largest_message_has_as_fp32(name: str) -> None:
+    request = pb.ModelInferRequest()
+    numbers = getattr(request.inputs.add(name="image", datatype="UINT8").contents, name)
+    numbers.extend([1] * (LARGEST // 4))
+    count(request.SerializeToString())
+    numbers.append(1)
+    with pytest.raises(InvalidRequest) as refusal:
+        count(request.SerializeToString())
+
+    assert refusal.value.detail == "TOO_MANY_VALUES"
+    assert str(refusal.value) == f"{name}: {LARGEST // 4 + 1} values; accepted: at most {LARGEST // 4}"
+
+
+def test_numbers_of_two_bytes_are_counted_once() -> None:
+    request = pb.ModelInferRequest()
+    request.inputs.add(name="image", datatype="UINT8").contents.uint_contents.extend([200] * (LARGEST // 4))
+    count(request.SerializeToString())
 
 
 def test_numbers_are_one_field_however_many() -> None:

@@ -1,8 +1,9 @@
-"""The C heap's thresholds, as the C library takes them."""
+"""What the C library and Python's collector are told."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 
 import pytest
@@ -42,3 +43,13 @@ def test_glibc_takes_sizes_of_that_kind() -> None:
 
     assert mallopt(heap.M_MMAP_THRESHOLD, heap.LARGEST_IN_HEAP_BYTES) == 1
     assert mallopt(heap.M_TRIM_THRESHOLD, heap.KEPT_BYTES) == 1
+
+
+def test_what_is_there_is_not_collected_again() -> None:
+    before = gc.get_freeze_count()
+    try:
+        heap.leave_alone_what_stays()
+        assert gc.get_freeze_count() > before + 1000
+        assert len(gc.get_objects()) < 1000
+    finally:
+        gc.unfreeze()

@@ -44,6 +44,9 @@ TOKEN = "ssv_" + "a" * 43
             "clients.a b: a client's name has letters, digits, `_`, `.`, `-`, at most 64, the first no sign",
         ),
         (f'clients = "{TOKEN}"', "clients: Input should be a valid dictionary"),
+        (f"{TOKEN} = 1", "***: no such setting"),
+        (f"[clients.{TOKEN}]\ntoken_sha256 = ['{HASH}']", "clients.***: a client's name is no token"),
+        (f'[clients.a]\ntoken_sha256 = ["{HASH}"]\n{TOKEN} = 1', "clients.a.***: no such setting"),
     ],
 )
 def test_the_key_what_is_accepted_and_what_came(tmp_path: Path, text: str, told: str) -> None:

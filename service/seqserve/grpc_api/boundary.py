@@ -150,7 +150,7 @@ class Boundary:
         """A method's message. Raises InvalidRequest."""
         request_class = _class_of(descriptor.input_type)
         try:
-            check_field_count(body, descriptor.input_type)
+            check_field_count(body, descriptor.input_type, self.max_message_bytes)
             return request_class.FromString(body)
         except (DecodeError, InvalidRequest) as error:
             if descriptor.name in INFERENCE:

@@ -10,6 +10,7 @@ Source: protobuf's encoding, https://protobuf.dev/programming-guides/encoding/.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -22,31 +23,55 @@ MAX_FIELDS = 2**13
 """More than there may be pictures in all requests together, see predictor.py."""
 WIDE_BYTES = 2**8
 """So many of numbers that are longer in memory than on the wire count as a field."""
+BYTES_OF_A_VALUE = 4
+"""In the largest message, which has room for what a model can be asked as FP32."""
+_OTHER_BYTES = bytes(range(0x80, 0x100))
 
 
-def check_field_count(body: bytes, message: Descriptor) -> None:
-    """Raises InvalidRequest for more than MAX_FIELDS; what is no protobuf is left to the parser.
+def check_field_count(body: bytes, message: Descriptor, max_message_bytes: int) -> None:
+    """Raises InvalidRequest for more than MAX_FIELDS, or more numbers in a list than a model could be asked.
 
-    message: what the body is to be.
+    message: what the body is to be; what is no protobuf is left to the parser.
     """
-    if len(body) > SHORT_BYTES and _left(body, 0, len(body), message, MAX_FIELDS) < 0:
+    if len(body) <= SHORT_BYTES:
+        return
+    count = _Count(body, MAX_FIELDS, max_message_bytes // BYTES_OF_A_VALUE)
+    count.take(0, len(body), message)
+    if count.left < 0:
         raise InvalidRequest(
             "TOO_MANY_FIELDS", field="message", came=f"more than {MAX_FIELDS} fields",
             accepted=f"at most {MAX_FIELDS} in a message of more than {SHORT_BYTES} bytes",
         )  # fmt: skip
 
 
-def _left(body: bytes, at: int, end: int, message: Descriptor, left: int) -> int:
-    """How many of `left` fields are left behind those of a message; negative where they are too few."""
-    submessages, wide = _submessages(message), _wide_numbers(message)
-    while at < end and left >= 0:
-        left -= 1
-        number, content, at = _field(body, at)
-        if number in submessages:
-            left = _left(body, content, min(at, end), submessages[number], left)
-        elif number in wide:
-            left -= (min(at, end) - content) // WIDE_BYTES
-    return left
+@dataclass(slots=True)
+class _Count:
+    """left: how many fields there may still be, negative where they were too few. most_values: of a list."""
+
+    body: bytes
+    left: int
+    most_values: int
+
+    def take(self, at: int, end: int, message: Descriptor) -> None:
+        """Count the fields of the message there. Raises InvalidRequest for a list that is too long."""
+        submessages, wide, narrow = _submessages(message), _wide_numbers(message), _narrow_numbers(message)
+        while at < end and self.left >= 0:
+            self.left -= 1
+            number, content, at = _field(self.body, at)
+            if number in submessages:
+                self.take(content, min(at, end), submessages[number])
+            elif number in wide:
+                self.left -= (min(at, end) - content) // WIDE_BYTES
+            elif number in narrow and min(at, end) - content > self.most_values:
+                self._check_values(narrow[number], content, min(at, end))
+
+    def _check_values(self, name: str, content: int, end: int) -> None:
+        """Each number ends with a byte without the eighth bit."""
+        values = len(self.body[content:end].translate(None, _OTHER_BYTES))
+        if values > self.most_values:
+            raise InvalidRequest(
+                "TOO_MANY_VALUES", field=name, came=f"{values} values", accepted=f"at most {self.most_values}"
+            )
 
 
 @cache
@@ -60,6 +85,13 @@ def _wide_numbers(message: Descriptor) -> frozenset[int]:
     """The fields with numbers of 8 bytes each, of which the wire may have 1."""
     wide = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
     return frozenset(field.number for field in message.fields if field.is_repeated and field.cpp_type in wide)
+
+
+@cache
+def _narrow_numbers(message: Descriptor) -> Mapping[int, str]:
+    """The names of the fields with numbers of 4 bytes or a truth value each, of which the wire may have 1."""
+    narrow = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_BOOL}
+    return {each.number: each.name for each in message.fields if each.is_repeated and each.cpp_type in narrow}
 
 
 def _field(body: bytes, at: int) -> tuple[int, int, int]:

@@ -7,7 +7,6 @@ could be any number.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable, Collection
 
@@ -85,5 +84,10 @@ class TlsAcceptor:
 
     async def _shake_hands(self, accepted: socket.socket, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):  # a caller's fault: no TLS, no certificate, too slow, gone
+        try:
             await loop.connect_accepted_socket(lambda: connection, accepted, **self._options)
+        except OSError:  # a caller's fault: no TLS, no certificate, too slow, gone
+            pass
+        except Exception:  # whatever of ours: the caller hears of it by the end of the connection
+            log.exception("a connection cannot be taken")
+            accepted.close()
