@@ -15,7 +15,7 @@ from support.batching import Caller, FakeClock, FakeEngine, Notes, settle
 LARGEST = 4
 QUEUE = 10
 ROUNDING = 1e-6
-TURNS = 8
+TURNS = 20
 """Of the event loop, after which nothing moves any more: four are enough for every chain of tasks here."""
 
 

@@ -57,6 +57,38 @@ async def test_parts_that_travel_in_different_batches_are_rejoined_in_order(setu
     assert results(caller) == ["a!", "b!", "c!"]
 
 
+async def test_who_is_on_the_way_travels_in_the_first_batch_and_no_time_passes_for_it(setup: Setup) -> None:
+    bench = setup(batch=8)
+
+    async def arrive(turns: int) -> object:
+        await settle(turns)  # as gRPC hands over one call after the other
+        return await bench.batcher.submit([Part(f"after {turns}", 1)], deadline=None)
+
+    arrivals = [asyncio.create_task(arrive(turns)) for turns in (0, 3, 6, 9)]
+    await settle(40)
+
+    assert bench.engine.batches == [["after 0", "after 3", "after 6", "after 9"]]
+    assert bench.notes.started == [(4, "idle", 0)]
+    await bench.answer()
+    await asyncio.gather(*arrivals)
+
+
+async def test_a_full_batch_waits_for_nobody(setup: Setup) -> None:
+    bench = setup(batch=2)
+
+    async def arrive(turns: int) -> object:
+        await settle(turns)
+        return await bench.batcher.submit([Part(f"after {turns}", 2)], deadline=None)
+
+    arrivals = [asyncio.create_task(arrive(turns)) for turns in (0, 3)]
+    await settle(40)
+
+    assert bench.engine.batches == [["after 0"]]
+    await bench.answer()
+    await bench.answer()
+    await asyncio.gather(*arrivals)
+
+
 async def test_an_outcome_tells_wait_computing_and_batch(setup: Setup) -> None:
     bench = setup()
     await bench.call("busy")

@@ -2,10 +2,12 @@
 
 One instance a model version. It knows no tensors: payloads and results are opaque and only counted.
 
-An idle engine starts at once; while it is busy the next batch gathers, so callers are batched just
-as far as the load asks for it. A caller that leaves, or whose deadline passes, is dropped while it
-waits (see admission.py) and never once its part is sealed into a batch. No task is made for a
-request: one worker runs the batches, and answers each caller's future.
+An idle engine starts with whoever is at hand, and while it is busy the next batch gathers: callers are
+batched just as far as the load asks for it. Who is at hand comes in turns of the event loop, since gRPC
+hands over a call a turn, and each takes some more to get here; no time passes for it. A caller that
+leaves, or whose deadline passes, is dropped while it waits (see admission.py) and never once its part
+is sealed into a batch. No task is made for a request: one worker runs the batches, and answers each
+caller's future.
 
 A batch that takes longer than `max_batch_seconds` is overdue. Its callers get DeadlineExceeded, all
 who wait and all who come get EngineUnavailable, and the observer is told. The engine's call is not
@@ -42,6 +44,9 @@ from seqserve.errors import (
     SeqserveError,
     ShuttingDown,
 )
+
+QUIET_TURNS = 5
+"""Of the event loop, without a newcomer: then nobody else is on the way."""
 
 __all__ = [
     "BatchLimits", "BatchObserver", "Batcher", "DropCause", "FlushReason", "Outcome", "Part", "RefusalCause",
@@ -202,11 +207,19 @@ class Batcher(Generic[P, R]):
     async def _work(self) -> None:
         while self._waiting.oldest or not self._waiting.is_closed:
             await self._is_due.wait()
+            await self._let_in()
             if self._waiting.oldest:
                 await self._run_next()
             if _is_being_cancelled():
                 return  # `run` kept the cancellation to itself
             self._plan()
+
+    async def _let_in(self) -> None:
+        """Wait for those who are on the way already, until the batch is full."""
+        quiet = 0
+        while quiet < QUIET_TURNS and (before := self._waiting.examples) < self._limits.max_batch_size:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if self._waiting.examples <= before else 0
 
     async def _run_next(self) -> None:
         """Wait for a slot, seal a batch, run it. Raises only the cancellation of the worker."""
