@@ -143,11 +143,19 @@ async def test_a_fault_inside_tells_nothing_and_ends_no_stream(stream: Any, engi
     assert [event["exc_info"] for event in logged if event.get("request_id") == "order-7.a"]
 
 
+async def occupy(engine: FakeEngine, stream: Any) -> None:
+    """One message is being computed, alone, until the engine's gate is set."""
+    engine.batches.clear()
+    engine.hold()
+    await send(stream, message("0"))
+    await until(lambda: engine.batches == [1])
+
+
 async def test_reading_stops_while_many_are_in_flight(
     stream: Any, gateway: Gateway, engine: FakeEngine, channel: grpc.aio.Channel
 ) -> None:
-    engine.hold()
-    await send(stream, *(message(str(number)) for number in range(MAX_IN_FLIGHT + 44)))
+    await occupy(engine, stream)
+    await send(stream, *(message(str(number)) for number in range(1, MAX_IN_FLIGHT + 44)))
     await stream.done_writing()
     in_the_engine = 1
     await until(lambda: queued(gateway) == MAX_IN_FLIGHT - in_the_engine)
@@ -162,11 +170,10 @@ async def test_a_caller_who_leaves_takes_along_what_is_in_flight(
     gateway: Gateway, engine: FakeEngine, channel: grpc.aio.Channel
 ) -> None:
     await prediction_stub(channel).Predict(message("first"))
-    engine.batches.clear()
     before = len(asyncio.all_tasks())
     stream: Any = prediction_stub(channel).PredictStream()
-    engine.hold()
-    await send(stream, *(message(str(number)) for number in range(3)))
+    await occupy(engine, stream)
+    await send(stream, message("1"), message("2"))
     await until(lambda: queued(gateway) == 2)
     stream.cancel()
     await until(lambda: queued(gateway) == 0)
@@ -179,10 +186,9 @@ async def test_a_caller_who_leaves_takes_along_what_is_in_flight(
 async def test_the_deadline_of_a_stream_is_that_of_its_messages(
     gateway: Gateway, engine: FakeEngine, channel: grpc.aio.Channel
 ) -> None:
-    engine.batches.clear()
-    engine.hold()
     stream: Any = prediction_stub(channel).PredictStream(timeout=0.3)
-    await send(stream, message("first"), message("second"))
+    await occupy(engine, stream)
+    await send(stream, message("second"))
     with pytest.raises(grpc.aio.AioRpcError) as ended:
         await asyncio.wait_for(_drop_errors(stream), 20)
     await until(lambda: queued(gateway) == 0)
@@ -209,11 +215,11 @@ async def test_a_drain_answers_what_is_in_flight_and_ends_the_stream(
         stream: Any = prediction_stub(channel).PredictStream()
         await send(stream, message("before"))
         replies: Replies = [await stream.read()]
+        engine.batches.clear()
         engine.hold()
         await send(stream, *(message(str(number)) for number in range(in_flight)))
-        if in_flight:  # all of them have come: one is in the engine, the others wait
-            await engine.entered.wait()
-        await until(lambda: queued(gateway) == max(0, in_flight - 1))
+        # All of them have come: they are in the engine, or wait for it.
+        await until(lambda: sum(engine.batches) + queued(gateway) == in_flight)
         draining = asyncio.create_task(gateway.drain())
         engine.gate.set()
         with pytest.raises(grpc.aio.AioRpcError) as ended:
