@@ -9,10 +9,13 @@ SBOM := dist/seqserve.cdx.json
 SIGNING_KEY ?=
 # Options of the benchmark, for example: make bench BENCH="--only 64 --seconds 2"
 BENCH ?=
+# Compilers that `make native` runs at once.
+JOBS ?= $(shell nproc)
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long compatibility bench bench-test bench-torchserve \
+.PHONY: help install clients demo test test-long native native-sanitized compatibility bench bench-test \
+  bench-torchserve \
   audit sbom provenance check format proto docs lock clean
 
 
@@ -44,6 +47,19 @@ test: install ## all tests but the long ones
 
 test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m long
+
+native: ## build the native front's core in build/native and run its tests; says which packages it needs
+	@service/native/needs
+	cd service/native && cmake --preset release
+	cd service/native && cmake --build --preset release --parallel $(JOBS)
+	cd service/native && ctest --preset release
+
+native-sanitized: ## the same under ThreadSanitizer, and under AddressSanitizer with UndefinedBehaviorSanitizer
+	@service/native/needs
+	for preset in thread address; do \
+	  (cd service/native && cmake --preset $$preset && cmake --build --preset $$preset --parallel $(JOBS) \
+	    && ctest --preset $$preset) || exit 1; \
+	done
 
 compatibility: install clients ## run all clients that others wrote, write the tables of docs/compatibility.md
 	$(BIN)/python -m pytest tests/e2e/test_*_client.py -o junit_family=xunit1 --junitxml .pytest_cache/clients.xml
@@ -100,4 +116,4 @@ lock: install ## pin everything but torch, the clients and the auditor, with has
 	$(PIN) --allow-unsafe --output-file supply/requirements.txt supply/requirements.in
 
 clean: ## remove what make made
-	rm -rf .venv .venv-clients .venv-audit bench/build model-store dist
+	rm -rf .venv .venv-clients .venv-audit bench/build build model-store dist

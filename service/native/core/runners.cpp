@@ -1,0 +1,56 @@
+#include "core/runners.h"
+
+namespace seqserve {
+
+Runners::Runners(std::size_t slots, const Clock& clock) : board_(std::make_shared<Board>()) {
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    threads_.emplace_back([board = board_, &clock] {
+      while (const VersionPtr version = next(*board, clock)) version->run_next();
+    });
+  }
+}
+
+Runners::~Runners() {
+  decltype(Board::due) let_go;  // without the lock: the last hold on a version may be among them
+  {
+    const std::lock_guard lock(board_->mutex);
+    board_->is_stopped = true;
+    let_go.swap(board_->due);
+  }
+  board_->news.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Runners::run(Version& version) {
+  version.listen([board = board_](const VersionPtr& due, Time when) {
+    {
+      const std::lock_guard lock(board->mutex);
+      if (board->is_stopped) return;
+      board->due.emplace(std::make_pair(when, board->asked++), due);
+    }
+    board->news.notify_one();
+  });
+}
+
+// The version that has been due longest, once one is; none after the end.
+VersionPtr Runners::next(Board& board, const Clock& clock) {
+  std::unique_lock lock(board.mutex);
+  while (!board.is_stopped) {
+    if (board.due.empty()) {
+      board.news.wait(lock);
+      continue;
+    }
+    const auto first = board.due.begin();
+    const Time wait = first->first.first - clock.now();
+    if (wait > Time{0}) {
+      board.news.wait_for(lock, wait);
+      continue;
+    }
+    VersionPtr version = std::move(first->second);
+    board.due.erase(first);
+    return version;
+  }
+  return nullptr;
+}
+
+}  // namespace seqserve

@@ -1,0 +1,101 @@
+// Real threads: batches run by themselves, the expired are answered, and everything is joined.
+#include "core/runners.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "core/watch.h"
+#include "fakes.h"
+
+namespace seqserve::testing {
+namespace {
+
+using Answer = std::future<Ending>;
+
+Limits batches_of(std::size_t rows) {
+  Limits limits;
+  limits.max_batch_rows = rows;
+  return limits;
+}
+
+Answer submit(Version& version, Time deadline = kNever) {
+  auto promise = std::make_shared<std::promise<Ending>>();
+  Answer answer = promise->get_future();
+  auto reserved = version.reserve(1, deadline);
+  auto& ticket = std::get<Ticket>(reserved);
+  const float row = 1;
+  ticket.write(&row);
+  ticket.commit([promise](const Outcome& outcome) { promise->set_value(outcome.ending); });
+  return answer;
+}
+
+void double_rows(const float* rows, std::size_t count, float* outputs) {
+  for (std::size_t row = 0; row < count; ++row) outputs[row] = 2 * rows[row];
+}
+
+TEST(Runners, RunWhatIsDueOfSeveralVersions) {
+  const SteadyClock clock;
+  Runners runners(2, clock);
+  std::vector<VersionPtr> versions;
+  for (int index = 0; index < 3; ++index) {
+    versions.push_back(Version::make({1, 1}, batches_of(4), double_rows, clock));
+    runners.run(*versions.back());
+    versions.back()->open();
+  }
+  std::vector<Answer> answers;
+  for (int round = 0; round < 50; ++round) {
+    for (const VersionPtr& version : versions) answers.push_back(submit(*version));
+  }
+  for (Answer& answer : answers) EXPECT_EQ(answer.get(), Ending::answered);
+  for (const VersionPtr& version : versions) {
+    version->close();
+    EXPECT_TRUE(version->wait_drained(10s));
+  }
+}
+
+TEST(Runners, WaitForTheDelayOfAVersion) {
+  const SteadyClock clock;
+  Limits limits = batches_of(4);
+  limits.max_queue_delay = 5ms;
+  Runners runners(1, clock);
+  const VersionPtr version = Version::make({1, 1}, limits, double_rows, clock);
+  runners.run(*version);
+  version->open();
+  const Time before = clock.now();
+  EXPECT_EQ(submit(*version).get(), Ending::answered);
+  EXPECT_GE(clock.now() - before, 5ms);
+}
+
+TEST(Runners, MayGoBeforeTheirVersions) {
+  const SteadyClock clock;
+  const VersionPtr version = Version::make({1, 1}, batches_of(4), double_rows, clock);
+  {
+    Runners runners(1, clock);
+    runners.run(*version);
+  }
+  version->open();
+  Answer answer = submit(*version);
+  version->abort();
+  EXPECT_EQ(answer.get(), Ending::shutting_down);
+}
+
+TEST(Watch, AnswersTheExpiredWhileTheEngineIsBusy) {
+  const SteadyClock clock;
+  std::promise<void> goes_on;
+  const auto go = goes_on.get_future().share();
+  Runners runners(1, clock);
+  Watch watch;
+  const VersionPtr version = Version::make({1, 1}, batches_of(1), [go](const float*, std::size_t, float*) { go.wait(); }, clock);
+  runners.run(*version);
+  watch.over(version);
+  version->open();
+  Answer busy = submit(*version);
+  Answer late = submit(*version, clock.now() + 20ms);
+  EXPECT_EQ(late.get(), Ending::expired);
+  goes_on.set_value();
+  EXPECT_EQ(busy.get(), Ending::answered);
+}
+
+}  // namespace
+}  // namespace seqserve::testing
