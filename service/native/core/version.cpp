@@ -119,10 +119,9 @@ void Version::abandon(const RequestPtr& request) {
   Lock lock(mutex_);
   staging_.settle(*request, /*is_committed=*/false);
   written_.notify_all();
-  if (!request->is_over) {
-    request->is_over = true;
-    counters_.leave(is_sealed(*request));
-  }
+  // Also where it had ended meanwhile: there is nobody to tell, so it counts as one who left.
+  request->is_over = true;
+  counters_.leave(is_sealed(*request));
   staging_.withdraw(*request);
   drained_.notify_all();
   announce(std::move(lock));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <thread>
 
 #include "core/watch.h"
 #include "fakes.h"
@@ -78,6 +79,28 @@ TEST(Runners, MayGoBeforeTheirVersions) {
   Answer answer = submit(*version);
   version->abort();
   EXPECT_EQ(answer.get(), Ending::shutting_down);
+}
+
+TEST(Sealing, WaitsForWritersAndLeavesOutThoseWhoLetGo) {
+  const SteadyClock clock;
+  FakeEngine engine;
+  const VersionPtr version = Version::make({1, 1}, batches_of(4), [&](auto... batch) { engine.run(batch...); }, clock);
+  version->open();
+  auto let_go = std::make_unique<Caller>(*version, std::vector<float>{7});
+  Answer answer = submit(*version);
+  Caller writer(*version, {3});
+  std::thread thread([&version] { version->run_next(); });
+  // Sealed: nobody waits any more.
+  while (version->waiting_rows() != 0) std::this_thread::sleep_for(100us);
+  EXPECT_TRUE(engine.batches.empty());
+  let_go.reset();
+  writer.commit();
+  thread.join();
+  EXPECT_EQ(answer.get(), Ending::answered);
+  EXPECT_EQ(engine.batches, (std::vector<std::vector<float>>{{1, 3}}));
+  EXPECT_EQ(writer.heard().rows, (std::vector<float>{6}));
+  EXPECT_EQ(version->counters().left_after_sealing, 1U);
+  EXPECT_EQ(version->buffers_in_use(), 0U);
 }
 
 TEST(Watch, AnswersTheExpiredWhileTheEngineIsBusy) {

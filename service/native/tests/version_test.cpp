@@ -164,15 +164,19 @@ TEST_F(VersionTest, ATicketThatIsLetGoGivesItsRoomBack) {
   EXPECT_EQ(version->counters().left_before_sealing, 1U);
 }
 
-TEST_F(VersionTest, WhoIsStillWritingIsNotMovedAndNotAlone) {
+TEST_F(VersionTest, WhoIsStillWritingIsNotMoved) {
   Caller a = ask(*version, {1});
-  Caller writer(*version, {2});
+  auto reserved = version->reserve(1);
+  auto& writer = std::get<Ticket>(reserved);
+  const Slot slot = writer.slot(0);
   a.ticket().leave();
   EXPECT_EQ(version->due(), kNever) << "nobody has committed";
-  writer.commit();
+  *slot.numbers = 2;
+  Heard heard;
+  writer.commit([&heard](const Outcome& outcome) { heard.note(outcome); });
   version->run_next();
   EXPECT_EQ(engine.batches, (std::vector<std::vector<float>>{{2}}));
-  EXPECT_EQ(writer.heard().rows, (std::vector<float>{4}));
+  EXPECT_EQ(heard.rows, (std::vector<float>{4}));
 }
 
 TEST_F(VersionTest, AFailureAnswersAllOfItsBatchAndNobodyElse) {
@@ -283,6 +287,16 @@ TEST_F(VersionTest, AbortAnswersEverybodyAtOnce) {
   writer.commit();
   EXPECT_EQ(writer.heard().ending, Ending::shutting_down) << "told as soon as somebody listens";
   EXPECT_TRUE(version->wait_drained(0s));
+  EXPECT_EQ(version->buffers_in_use(), 0U);
+}
+
+TEST_F(VersionTest, WhoLetsGoOfWhatHadEndedHasLeft) {
+  {
+    Caller writer(*version, {1});
+    version->pause();
+  }
+  EXPECT_EQ(version->counters().left(), 1U);
+  EXPECT_EQ(version->counters().all_ended(), 0U);
   EXPECT_EQ(version->buffers_in_use(), 0U);
 }
 
