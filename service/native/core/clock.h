@@ -10,6 +10,9 @@ using Time = std::chrono::nanoseconds;
 
 inline constexpr Time kNever = Time::max();
 
+// A time so much later, which never passes kNever.
+inline Time later(Time time, Time by) { return by >= kNever - time ? kNever : time + by; }
+
 class Clock {
  public:
   virtual ~Clock() = default;

@@ -85,8 +85,9 @@ class GrpcEdge : public ::testing::Test {
       runners = std::make_unique<Runners>(1, clock);
       runners->run(*served.queue);
     }
-    server = std::make_unique<grpc_edge::InferServer>(grpc_edge::Listening{}, clock, resolve,
-                                                      is_inline ? std::vector{served.queue} : std::vector<VersionPtr>{});
+    std::vector<VersionPtr> own;
+    if (is_inline) own.push_back(served.queue);
+    server = std::make_unique<grpc_edge::InferServer>(grpc_edge::Listening{}, clock, resolve, own);
   }
 
   static std::string good() { return raw_request({2, 2}, {0.25F, 0.5F, 1, 1}).SerializeAsString(); }

@@ -17,7 +17,9 @@ Limits limits_of(std::size_t batch, std::size_t queue, std::size_t request) {
   return limits;
 }
 
-TEST(Limits, AVersionHasAtLeastThreeBuffers) { EXPECT_GE(count_buffers({784, 10}, limits_of(64, 1, 1)), kLeastBuffers); }
+TEST(Limits, AVersionHasAtLeastThreeBuffers) {
+  EXPECT_GE(count_buffers({784, 10}, limits_of(64, 1, 1)), kLeastBuffers);
+}
 
 TEST(Limits, TheWholeQueueFitsEvenWhereHalfOfEachBufferIsLost) {
   EXPECT_GE(count_buffers({784, 10}, limits_of(4, 100, 10)), 2 * 100 / 4);

@@ -33,7 +33,8 @@ inline inference::ModelInferRequest request_of(const std::vector<std::int64_t>& 
   return request;
 }
 
-inline inference::ModelInferRequest raw_request(const std::vector<std::int64_t>& shape, const std::vector<float>& numbers) {
+inline inference::ModelInferRequest raw_request(const std::vector<std::int64_t>& shape,
+                                                const std::vector<float>& numbers) {
   inference::ModelInferRequest request = request_of(shape);
   request.add_raw_input_contents(floats(numbers));
   return request;

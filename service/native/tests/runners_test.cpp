@@ -109,7 +109,8 @@ TEST(Watch, AnswersTheExpiredWhileTheEngineIsBusy) {
   const auto go = goes_on.get_future().share();
   Runners runners(1, clock);
   Watch watch;
-  const VersionPtr version = Version::make({1, 1}, batches_of(1), [go](const float*, std::size_t, float*) { go.wait(); }, clock);
+  const Engine engine = [go](const float*, std::size_t, float*) { go.wait(); };
+  const VersionPtr version = Version::make({1, 1}, batches_of(1), engine, clock);
   runners.run(*version);
   watch.over(version);
   version->open();

@@ -105,8 +105,9 @@ TEST(TensorCheck, ObeysTheContract) {
     SCOPED_TRACE(example["case"].get<std::string>());
     check(example, rules_of(signatures[example["signature"].get<std::string>()]), seen);
   }
-  for (const char* name : {"NONE", "RANK_NOT_ACCEPTED", "DIMENSION_NOT_POSITIVE", "SHAPE_OVERFLOW", "SHAPE_NOT_ACCEPTED",
-                           "TOO_MANY_EXAMPLES", "BYTE_LENGTH_MISMATCH", "NOT_FINITE", "OUT_OF_RANGE"}) {
+  for (const char* name :
+       {"NONE", "RANK_NOT_ACCEPTED", "DIMENSION_NOT_POSITIVE", "SHAPE_OVERFLOW", "SHAPE_NOT_ACCEPTED",
+        "TOO_MANY_EXAMPLES", "BYTE_LENGTH_MISMATCH", "NOT_FINITE", "OUT_OF_RANGE"}) {
     EXPECT_GT(seen[name], 0) << name;
   }
   EXPECT_LE(seen["ELSEWHERE"], 6) << "only what has to be permuted";

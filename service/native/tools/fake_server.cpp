@@ -27,7 +27,8 @@ void engine(const float* rows, std::size_t count, float* outputs) {
 grpc_edge::ServedVersion served(const Clock& clock) {
   Limits limits;
   limits.max_batch_rows = 64;
-  grpc_edge::ServedVersion version{"fake", "1", Version::make({kInputs, kOutputs}, limits, engine, clock), {}, "probabilities", {10}};
+  const VersionPtr queue = Version::make({kInputs, kOutputs}, limits, engine, clock);
+  grpc_edge::ServedVersion version{"fake", "1", queue, {}, "probabilities", {10}};
   version.input.name = "image";
   version.input.shapes = {{{784}, true}, {{28, 28}, true}};
   version.input.minimum = 0.0F;

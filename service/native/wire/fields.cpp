@@ -56,7 +56,8 @@ Verdict Fields::fixed(std::size_t size, std::uint64_t& number) {
 
 Verdict read_text(const Field& field, std::string_view& text) {
   text = field.content.text();
-  const bool is_ascii = std::all_of(field.content.begin, field.content.end, [](std::uint8_t byte) { return byte < 0x80; });
+  const bool is_ascii =
+      std::all_of(field.content.begin, field.content.end, [](std::uint8_t byte) { return byte < 0x80; });
   return is_ascii ? Verdict::hot : Verdict::elsewhere;
 }
 
