@@ -15,9 +15,7 @@ PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help install clients demo test test-long native native-sanitized compatibility bench bench-test \
-  bench-torchserve \
-  audit sbom provenance check format proto docs lock clean
-
+  bench-torchserve audit sbom provenance check format proto docs lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

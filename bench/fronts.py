@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,8 +25,8 @@ from bench.generator import Generator, GeneratorFailed
 from bench.load import WrongAnswer, on_core
 from bench.machine import facts, warn_of_other_work
 from bench.messages import golden_rows
+from bench.options import SHOWN, make_parser, read
 from bench.page import PLOT, render
-from bench.pairs import FEWEST_PAIRS
 from bench.plots import plot
 from bench.record import Record
 from bench.serving import Server, ServerFailed, empty_aio, empty_cpp, first_right_answer, gateway
@@ -107,25 +106,12 @@ def write(record: Record, output: Path) -> None:
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    shown = "[default: %(default)s]"
-    parser.add_argument("--model-store", type=Path, default=Path("model-store"), help=shown)
-    parser.add_argument("--output", type=Path, default=Path("docs"), help=shown)
-    parser.add_argument("--seconds", type=float, default=5.0, help=f"of each trial {shown}")
-    parser.add_argument("--pairs", type=int, default=7, help=f"for each target {shown}")
-    parser.add_argument("--beside", type=int, default=2, help=f"trials of what has no target {shown}")
+    parser = make_parser(__doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs"), help=SHOWN)
+    parser.add_argument("--beside", type=int, default=2, help=f"trials of what has no target {SHOWN}")
     parts = (*ROUNDS, STARTS)
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts, nothing is written")
-    parser.add_argument("--server-core", type=int, default=0, help=shown)
-    parser.add_argument("--load-core", type=int, default=1, help=shown)
-    asked = parser.parse_args()
-    if asked.pairs < FEWEST_PAIRS:
-        parser.error(f"--pairs {asked.pairs}: at least {FEWEST_PAIRS}, for an interval of 95 %")
-    if missing := {asked.server_core, asked.load_core} - os.sched_getaffinity(0):
-        parser.error(f"no core {min(missing)} here: name two with --server-core and --load-core")
-    return asked
+    return read(parser)
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -24,7 +23,8 @@ import grpc
 from bench.digit_loads import BATCH, DigitLoads, digit_loads
 from bench.load import Load, WrongAnswer, measure, on_core
 from bench.machine import warn_of_other_work
-from bench.pairs import FEWEST_PAIRS, Ratio, in_turns, ratio_of
+from bench.options import SHOWN, make_parser, read
+from bench.pairs import Ratio, in_turns, ratio_of
 from bench.store import find_archive
 from examples.demo.command import CommandFailed, RunningGateway, start_gateway
 
@@ -97,25 +97,9 @@ def _fastest(forms: Sequence[Load], rates: Mapping[Load, float]) -> Load:
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--model-store", type=Path, default=Path("model-store"), help="[default: %(default)s]"
-    )
-    parser.add_argument("--warm-up-seconds", type=float, default=60.0, help="[default: %(default)s]")
-    parser.add_argument(
-        "--seconds", type=float, default=5.0, help="of each measurement [default: %(default)s]"
-    )
-    parser.add_argument("--pairs", type=int, default=7, help="for each ratio [default: %(default)s]")
-    parser.add_argument("--server-core", type=int, default=0, help="[default: %(default)s]")
-    parser.add_argument("--load-core", type=int, default=1, help="[default: %(default)s]")
-    asked = parser.parse_args()
-    if asked.pairs < FEWEST_PAIRS:
-        parser.error(f"--pairs {asked.pairs}: at least {FEWEST_PAIRS}, for an interval of 95 %")
-    if missing := {asked.server_core, asked.load_core} - os.sched_getaffinity(0):
-        parser.error(f"no core {min(missing)} here: name two with --server-core and --load-core")
-    return asked
+    parser = make_parser(__doc__)
+    parser.add_argument("--warm-up-seconds", type=float, default=60.0, help=SHOWN)
+    return read(parser)
 
 
 def main() -> int:

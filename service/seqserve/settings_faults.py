@@ -43,7 +43,7 @@ def _words(one: Any, settings: type[BaseModel]) -> str:
         return "no such setting" + "".join(_near(one["loc"], settings))
     text: str = one["msg"].removeprefix("Value error, ")
     came = one["input"]
-    quoted = int | float if one["loc"][0] == "clients" else str | int | float  # a token may stand there
+    quoted = int | float if one["loc"][:1] == ("clients",) else str | int | float  # a token may stand there
     return f"{text}; came {quote_came(came)}" if one["type"] != _OURS and isinstance(came, quoted) else text
 
 

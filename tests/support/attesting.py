@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from seqserve.archive import read_archive
+from seqserve.errors import ArchiveUntrusted
 from seqserve.trust import Trust, attestation_path
 from seqserve.trusted_keys import key_id
 
@@ -86,3 +89,11 @@ def put_envelope(archive: Path, envelope: Mapping[str, Any] | bytes) -> Path:
 
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def refusal(archive: Path, trust: Trust) -> ArchiveUntrusted:
+    """Why an archive is not taken; the words begin with its name."""
+    with pytest.raises(ArchiveUntrusted) as refused:
+        read_archive(archive, trust)
+    assert str(refused.value).startswith(f"{archive.name}: ")
+    return refused.value

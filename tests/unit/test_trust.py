@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from seqserve.archive import claimed_signatures, read_archive
-from seqserve.errors import ArchiveUntrusted, SettingsInvalid
+from seqserve.errors import SettingsInvalid
 from seqserve.regular_file import read_regular
 from seqserve.settings_reading import read_settings
 from seqserve.trust import UNCHECKED, Trust, Verdict, attestation_path
@@ -23,6 +23,7 @@ from support.attesting import (
     attest,
     envelope_of,
     put_envelope,
+    refusal,
     statement_of,
     trusting,
 )
@@ -38,13 +39,6 @@ def trust(tmp_path: Path) -> Trust:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return make_archive(tmp_path)
-
-
-def refusal(archive: Path, trust: Trust) -> ArchiveUntrusted:
-    with pytest.raises(ArchiveUntrusted) as refused:
-        read_archive(archive, trust)
-    assert str(refused.value).startswith(f"{archive.name}: ")
-    return refused.value
 
 
 # ---- attestations ----

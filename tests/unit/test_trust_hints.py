@@ -13,7 +13,7 @@ from seqserve.ownership import closing
 from seqserve.printable import printable
 from seqserve.trust import UNCHECKED, Trust
 from support.archives import make_archive
-from support.attesting import Signer, attest, trusting
+from support.attesting import Signer, attest, refusal, trusting
 
 RELEASE, FOREIGN = Signer(), Signer()
 
@@ -26,13 +26,6 @@ def trust(tmp_path: Path) -> Trust:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return make_archive(tmp_path)
-
-
-def refusal(archive: Path, trust: Trust) -> ArchiveUntrusted:
-    with pytest.raises(ArchiveUntrusted) as refused:
-        read_archive(archive, trust)
-    assert str(refused.value).startswith(f"{archive.name}: ")
-    return refused.value
 
 
 @pytest.mark.parametrize(("foreign", "says"), [(2, "and 1 other"), (3, "and 2 others")])

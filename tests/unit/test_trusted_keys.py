@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from seqserve.archive import read_archive
-from seqserve.errors import ArchiveUntrusted, SettingsInvalid
+from seqserve.errors import SettingsInvalid
 from seqserve.trust import Trust
 from seqserve.trusted_keys import read_trusted_keys, stamp_of_keys
 from support.archives import make_archive
-from support.attesting import Signer, attest, trusting
+from support.attesting import Signer, attest, refusal, trusting
 
 RELEASE, NEXT = Signer(), Signer()
 PRIVATE_HALF = NEXT.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -33,13 +33,6 @@ def trust(tmp_path: Path) -> Trust:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return make_archive(tmp_path)
-
-
-def refusal(archive: Path, trust: Trust) -> str:
-    """Why it is not taken."""
-    with pytest.raises(ArchiveUntrusted) as refused:
-        read_archive(archive, trust)
-    return str(refused.value)
 
 
 def test_keys_come_from_a_file_or_from_a_folder(tmp_path: Path, trust: Trust) -> None:
@@ -115,7 +108,7 @@ def test_keys_that_others_may_write_or_that_are_none_are_named_and_trust_nobody(
     with pytest.raises(SettingsInvalid) as refused:
         read_trusted_keys(trust.keys)
     assert says in str(refused.value)
-    assert "nobody is trusted: trusted_keys: " in refusal(archive, trust)
+    assert "nobody is trusted: trusted_keys: " in str(refusal(archive, trust))
 
 
 def test_a_folder_of_too_many_keys_is_refused_before_one_is_read(trust: Trust) -> None:
@@ -146,6 +139,6 @@ def test_the_folder_of_keys_cannot_be_replaced_by_who_may_write_one_above_it(
     with pytest.raises(SettingsInvalid, match=r"^trusted_keys: .*/above: it may be written by") as refused:
         read_trusted_keys(trust.keys)
     assert refused.value.hint == f"close it: chmod go-w {above}"
-    assert "nobody is trusted" in refusal(archive, trust)
+    assert "nobody is trusted" in str(refusal(archive, trust))
     above.chmod(0o1777)  # as /tmp: there only who owns `trusted` may rename it
     assert read_archive(archive, trust).attested_by == (RELEASE.key_id,)
