@@ -1,0 +1,41 @@
+// What native threads have to tell Python: they leave it here without Python's lock, and the event loop comes
+// for it when the descriptor is readable.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace seqserve::python_edge {
+
+// A piece of news as Python is to see it; called once, with Python's lock held.
+using News = std::function<pybind11::object()>;
+
+class Desk {
+ public:
+  // Throws std::system_error where there is no descriptor.
+  Desk();
+  Desk(const Desk&) = delete;
+  Desk& operator=(const Desk&) = delete;
+  ~Desk();
+
+  // On any thread. What the news hold must be fit to be let go of on any thread: no Python objects.
+  void leave(News news);
+
+  // Readable as long as something lies here.
+  int descriptor() const { return descriptor_; }
+
+  // All that lies here, in order. With Python's lock.
+  pybind11::list take();
+
+ private:
+  std::mutex mutex_;
+  std::vector<News> news_;
+  int descriptor_;
+};
+
+void bind_desk(pybind11::module_& module);
+
+}  // namespace seqserve::python_edge
