@@ -46,9 +46,9 @@ test: install ## all tests but the long ones
 test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m long
 
-native: ## build the native front's core in build/native and run its tests; says which packages it needs
+native: install ## build the native front for .venv and run its tests; says which Debian packages it needs
 	@service/native/needs
-	cd service/native && cmake --preset release
+	cd service/native && cmake --preset release -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python"
 	cd service/native && cmake --build --preset release --parallel $(JOBS)
 	cd service/native && ctest --preset release
 
@@ -115,3 +115,4 @@ lock: install ## pin everything but torch, the clients and the auditor, with has
 
 clean: ## remove what make made
 	rm -rf .venv .venv-clients .venv-audit bench/build build model-store dist
+	rm -f service/seqserve/native_front/_native*.so
