@@ -9,9 +9,12 @@ namespace seqserve::grpc_edge {
 
 namespace {
 
+// gRPC 1.51 insists on roots for clients where certificates may change, even where it asks clients for none: then
+// the chain stands there, which nobody is verified with.
 grpc_ssl_server_certificate_config* config_of(const Identity& identity) {
   const grpc_ssl_pem_key_cert_pair pair{identity.key.c_str(), identity.chain.c_str()};
-  return grpc_ssl_server_certificate_config_create(identity.client_ca ? identity.client_ca->c_str() : nullptr, &pair, 1);
+  const std::string& roots = identity.client_ca ? *identity.client_ca : identity.chain;
+  return grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
 }
 
 // gRPC C++ has no certificates that change and client certificates that are required; its core has both.
