@@ -54,6 +54,7 @@ class Metrics(LoadObserver, EngineObserver):
         self._event_loop_lag = table.EVENT_LOOP_LAG_SECONDS.make(registry)
         self._build = table.BUILD.make(registry)
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._front = "python"
         self.describe_engine("", "")
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
@@ -108,6 +109,11 @@ class Metrics(LoadObserver, EngineObserver):
         """A timer of the event loop was so late."""
         self._event_loop_lag.observe(seconds)
 
+    def describe_front(self, front: str) -> None:
+        """Say which front answers gRPC; to be called before `describe_engine`."""
+        self._front = front
+        self.describe_engine("", "")
+
     def describe_engine(self, engine: str, device: str) -> None:
         """Say what runs; to be called when the engine is up, and torch is loaded if it ever will be."""
         torch = sys.modules.get("torch")
@@ -118,6 +124,7 @@ class Metrics(LoadObserver, EngineObserver):
                 "engine": engine,
                 "device": device,
                 "torch": str(getattr(torch, "__version__", "")),
+                "front": self._front,
             }
         )
 
