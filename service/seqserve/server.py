@@ -88,7 +88,9 @@ def report_listening(bound: Mapping[PortName, int], settings: Settings, front: F
     is_tls = settings.tls_certificate is not None
     log.info("listening", host=settings.host, tls=is_tls, front=front.name, **ports)
     if front.reason:
-        log.info("the native front is built and not used", reason=front.reason, hint="set behind_proxy, or front")
+        log.info(
+            "the native front is built and not used", reason=front.reason, hint="set behind_proxy, or front"
+        )
     for open_door in exposures(settings):
         log.warning(open_door.what, host=settings.host, hint=open_door.hint)
 

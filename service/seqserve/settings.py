@@ -60,7 +60,8 @@ class Settings(BaseSettings):
         "behind_proxy is set. Clients and traces take its hot path away.",
     )
     behind_proxy: bool = Field(
-        default=False, description="A proxy stands in front of the gRPC port: no stranger speaks HTTP/2 to it."
+        default=False,
+        description="A proxy stands in front of the gRPC port: no stranger speaks HTTP/2 to it.",
     )
 
     ready_when: Literal["all", "any"] = Field(

@@ -77,6 +77,9 @@ class FakeServer:
             raise self.fault
         return 4711
 
+    def set_hot(self, is_hot: bool) -> None:  # noqa: FBT001 - as the real one has it
+        self.did.append(("set_hot", is_hot))
+
     def drain(self) -> None:
         self.did.append(("drain",))
 

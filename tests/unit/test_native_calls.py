@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,6 +25,9 @@ class World:
     def __init__(self, **handlers: Any) -> None:
         self.calls = Calls([grpc.method_handlers_generic_handler("a.B", handlers)], NEVER)
         self.desk = FakeDesk(self.calls.news())
+
+    def written(self, call: FakeCall, *, is_written: bool = True) -> None:
+        self.desk.tell("written", call.id, is_written)
 
     def over(self, call: FakeCall, *, is_cancelled: bool = False) -> None:
         self.desk.tell("over", call.id, is_cancelled)
@@ -76,10 +80,8 @@ async def test_an_abort_ends_the_call_and_nothing_follows() -> None:
 
 async def test_an_abort_that_the_handler_keeps_to_itself_stays_the_end() -> None:
     async def stubborn(_: bytes, context: Any) -> bytes:
-        try:
+        with suppress(grpc.aio.AbortError):
             await context.abort(grpc.StatusCode.NOT_FOUND, "not here")
-        except grpc.aio.AbortError:
-            pass
         return b"all the same"
 
     call = World(Stubborn=unary(stubborn)).desk.call("/a.B/Stubborn", b"")
@@ -140,7 +142,7 @@ async def test_a_stream_reads_and_writes_until_its_caller_has_sent_all() -> None
         await settle()
         world.desk.tell("message", call.id, body)
         await settle()
-        world.desk.tell("written", call.id, True)
+        world.written(call)
     await settle()
     world.desk.tell("message", call.id, None)
     await settle()
@@ -159,7 +161,7 @@ async def test_a_handler_may_yield_its_replies_and_loop_over_the_messages() -> N
     await settle()
     world.desk.tell("message", call.id, b"x")
     await settle()
-    world.desk.tell("written", call.id, True)
+    world.written(call)
     await settle()
     world.desk.tell("message", call.id, None)
     await settle()
@@ -245,7 +247,7 @@ async def test_a_write_that_fails_ends_the_handler_in_silence() -> None:
     call = world.desk.call("/a.B/Talk")
     await settle()
     with capture_logs() as logged:
-        world.desk.tell("written", call.id, False)
+        world.written(call, is_written=False)
         await settle()
         world.over(call, is_cancelled=True)
         await settle()
@@ -294,9 +296,7 @@ async def test_context_variables_of_a_call_are_its_own() -> None:
     assert [call.did[-1] for call in calls] == [("reply", b"/a", ()), ("reply", b"/b", ())]
 
 
-@pytest.mark.parametrize(
-    ("timeout_ns", "least", "most"), [(60 * SECOND, 59, 60), (0, 0, 0), (-SECOND, 0, 0)]
-)
+@pytest.mark.parametrize(("timeout_ns", "least", "most"), [(60 * SECOND, 59, 60), (0, 0, 0), (-SECOND, 0, 0)])
 async def test_a_handler_knows_how_much_time_is_left(timeout_ns: int, least: float, most: float) -> None:
     left = []
 

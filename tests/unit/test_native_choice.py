@@ -12,7 +12,7 @@ from seqserve.native_front import library
 from seqserve.native_front.choice import STRANGERS, Front, choose_front
 from seqserve.settings import Settings
 
-EXTENSION = "seqserve.native_front._native"
+EXTENSION = library.EXTENSION
 
 
 class Extensions:
@@ -25,13 +25,16 @@ class Extensions:
         self._patch.setattr(library, "_extension", lambda: sys)
 
     def is_missing(self) -> None:
-        self._patch.setitem(sys.modules, EXTENSION, None)
+        self._finds(ModuleNotFoundError(f"No module named {EXTENSION!r}"))
 
     def breaks(self, words: str) -> None:
+        self._finds(ImportError(words))
+
+    def _finds(self, fault: ImportError) -> None:
         class Finder:
             def find_spec(self, name: str, *_: object) -> None:
                 if name == EXTENSION:
-                    raise ImportError(words)
+                    raise fault
 
         self._patch.delitem(sys.modules, EXTENSION, raising=False)
         self._patch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
@@ -40,7 +43,6 @@ class Extensions:
 @pytest.fixture
 def extension(monkeypatch: pytest.MonkeyPatch) -> Iterator[Extensions]:
     library._extension.cache_clear()  # noqa: SLF001 - what this process found before
-    monkeypatch.delattr("seqserve.native_front._native", raising=False)
     yield Extensions(monkeypatch)
     monkeypatch.undo()
     library._extension.cache_clear()  # noqa: SLF001
@@ -73,7 +75,7 @@ def test_where_it_is_not_built_python_answers(extension: Extensions, given: dict
 
 def test_who_asks_for_what_is_not_built_is_told_how_to_build_it(extension: Extensions) -> None:
     extension.is_missing()
-    with pytest.raises(DependencyMissing, match="^the native front is not built$") as refused:
+    with pytest.raises(DependencyMissing, match=r"^the native front is not built$") as refused:
         choose_front(Settings(front="native"))
     assert "make native" in refused.value.hint
 
@@ -81,5 +83,7 @@ def test_who_asks_for_what_is_not_built_is_told_how_to_build_it(extension: Exten
 def test_who_asks_for_what_does_not_load_hears_the_loaders_words(extension: Extensions) -> None:
     extension.breaks("libgrpc++.so.1.51: cannot open shared object file\nand more")
     assert choose_front(Settings()) == Front("python")
-    with pytest.raises(DependencyMissing, match=r"does not load: libgrpc\+\+\.so\.1\.51: cannot open .* file$"):
+    with pytest.raises(
+        DependencyMissing, match=r"does not load: libgrpc\+\+\.so\.1\.51: cannot open .* file$"
+    ):
         choose_front(Settings(front="native"))

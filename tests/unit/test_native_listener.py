@@ -37,7 +37,9 @@ async def test_a_taken_port_is_told_in_the_words_of_the_python_front() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(AddressInUse, match=rf"^grpc_port: cannot listen on 127\.0\.0\.1:{port}: ") as refused:
+        with pytest.raises(
+            AddressInUse, match=rf"^grpc_port: cannot listen on 127\.0\.0\.1:{port}: "
+        ) as refused:
             await listener(FakeServer()).start("127.0.0.1", port)
     assert refused.value.hint == "choose another with --grpc-port; 0 takes a free one"
 
@@ -59,16 +61,16 @@ def test_an_identity_is_given_once_and_again_when_it_changes() -> None:
     first, second = (
         SimpleNamespace(key_pem=key, chain_pem=b"chain", client_ca_pem=None) for key in (b"1", b"2")
     )
-    certificates = SimpleNamespace(current=lambda: current)
-    news = news_of(cast("Any", certificates))
-    current = first
+    certificates = SimpleNamespace(current=lambda: found[-1])
+    news, found = news_of(cast("Any", certificates)), [first]
     assert (news(), news()) == ((b"1", b"chain", None), None)
-    current = second
+    found.append(second)
     assert (news(), news()) == ((b"2", b"chain", None), None)
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(0, "tiny version 1 answered what its signature does not allow"), (7, "out of order")]
+    ("fault", "words"),
+    [(0, "tiny version 1 answered what its signature does not allow"), (7, "out of order")],
 )
 def test_an_internal_error_is_logged_with_what_lies_behind_it(fault: int, words: str) -> None:
     errors = InternalErrors({7: RuntimeError("out of order")}.get)

@@ -81,9 +81,7 @@ async def test_what_is_not_ready_stands_in_no_row(world: World, published: Publi
     assert set(published.table) == {("tiny", "1"), ("tiny", "")}
 
 
-async def test_a_version_is_out_of_the_table_before_it_is_let_go(
-    world: World, published: Published
-) -> None:
+async def test_a_version_is_out_of_the_table_before_it_is_let_go(world: World, published: Published) -> None:
     world.add("1")
     await world.sync.load_initially()
     entry = world.repository.find("tiny", "1")

@@ -117,7 +117,7 @@ async def test_a_stream_that_is_over_is_answered_no_more() -> None:
     world.may_answer.clear()
     world.send(call, 1, pb.ModelInferRequest(id="a"))
     await settle()
-    world.desk.tell("over", call.id, True)
+    world.desk.tell("over", call.id, 1)
     world.may_answer.set()
     await settle()
     assert (call.did, len(world.streams)) == ([], 0)

@@ -31,11 +31,12 @@ from seqserve.repository.versions import ModelState, ModelVersion
 class Metrics(LoadObserver, EngineObserver):
     """All that is counted; one for each registry.
 
+    front: what answers gRPC.
     out_of_memory: to be increased, in any thread, when a device had no memory for a batch.
     refused_connections: to be increased for each HTTP connection that was one too many.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, front: str = "python") -> None:
         # They double the number of series, and Prometheus itself notices when a counter starts again.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client's
         self._registry = registry
@@ -54,7 +55,7 @@ class Metrics(LoadObserver, EngineObserver):
         self._event_loop_lag = table.EVENT_LOOP_LAG_SECONDS.make(registry)
         self._build = table.BUILD.make(registry)
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._front = "python"
+        self._front = front
         self.describe_engine("", "")
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
@@ -108,11 +109,6 @@ class Metrics(LoadObserver, EngineObserver):
     def note_event_loop_lag(self, seconds: float) -> None:
         """A timer of the event loop was so late."""
         self._event_loop_lag.observe(seconds)
-
-    def describe_front(self, front: str) -> None:
-        """Say which front answers gRPC; to be called before `describe_engine`."""
-        self._front = front
-        self.describe_engine("", "")
 
     def describe_engine(self, engine: str, device: str) -> None:
         """Say what runs; to be called when the engine is up, and torch is loaded if it ever will be."""

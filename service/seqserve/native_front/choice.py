@@ -1,4 +1,4 @@
-"""Which front answers gRPC: as it is set, else as far as the native one is built and meant for the address."""
+"""Which front answers gRPC: as it is set, else the native one where it is built and strangers are far."""
 
 from __future__ import annotations
 

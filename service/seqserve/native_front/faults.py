@@ -1,4 +1,4 @@
-"""Tells the log of native requests that ended as INTERNAL: their callers hear nothing but a number to ask for."""
+"""Tells the log of native requests that ended as INTERNAL: their callers hear an id to ask about."""
 
 from __future__ import annotations
 
@@ -23,5 +23,7 @@ class InternalErrors:
         """Log a request's end as the boundary does. fault: 0 for an output that did not pass its checks."""
         error = self.find(fault) if fault else None
         if error is None:
-            error = EngineContractError(f"{model} version {version} answered what its signature does not allow")
+            error = EngineContractError(
+                f"{model} version {version} answered what its signature does not allow"
+            )
         report(error, request_id, path.removeprefix("/").replace("/", "."))

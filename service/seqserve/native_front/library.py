@@ -1,15 +1,14 @@
-"""Finds the extension of the native front, or says why it cannot be used; nothing else imports it outright."""
+"""Finds the extension of the native front, or says why it cannot be used; nobody else imports it."""
 
 from __future__ import annotations
 
+import importlib
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from types import ModuleType
 
 from seqserve.errors import DependencyMissing
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
+EXTENSION = "seqserve.native_front._native"
 HINT = "`make native` builds it; `--front python` does without"
 
 
@@ -31,10 +30,9 @@ def why_not() -> str:
 def _extension() -> ModuleType | str:
     """It, or why there is none. Which of both does not change while the process runs."""
     try:
-        from seqserve.native_front import _native  # noqa: PLC0415 - it may be missing
+        return importlib.import_module(EXTENSION)
     except ModuleNotFoundError:
         return "the native front is not built"
     except ImportError as error:  # a library that it needs, or another Python's build
         words = str(error).splitlines() or ["no reason is given"]
         return f"the native front does not load: {words[0]}"
-    return cast("ModuleType", _native)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from seqserve.certificates import Certificates
+from seqserve.certificates import Certificates, Identity
 from seqserve.grpc_api.listener import address_in_use, address_of, try_to_bind
 from seqserve.native_front.calls import Calls
 from seqserve.native_front.streams import NativeStreams
@@ -59,7 +59,7 @@ class NativeListener:
 
 def news_of(certificates: Certificates) -> Callable[[], Pem | None]:
     """The identity in use, or None where it is the one that was given last; for any thread."""
-    given = None
+    given: Identity | None = None
 
     def news() -> Pem | None:
         nonlocal given
@@ -70,4 +70,3 @@ def news_of(certificates: Certificates) -> Callable[[], Pem | None]:
         return current.key_pem, current.chain_pem, current.client_ca_pem
 
     return news
-

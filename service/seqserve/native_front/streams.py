@@ -100,7 +100,7 @@ class NativeStreams:
         await asyncio.gather(*(stream.aclose() for stream in self._open.values()))
         self._open.clear()
 
-    def _streamed(
+    def _streamed(  # noqa: PLR0917 - as the news come
         self, call: StreamCall, path: str, metadata: Metadata, timeout_ns: int, number: int, message: bytes
     ) -> None:
         stream = self._open.get(call.id)
