@@ -168,7 +168,7 @@ TEST_F(GrpcEdge, ACallerWhoLeavesNeverReachesTheEngine) {
   while (served.queue->waiting_rows() != 0) std::this_thread::sleep_for(1ms);
   goes_on.set_value();
   EXPECT_TRUE(busy.get().ok());
-  EXPECT_EQ(served.queue->counters().left_before_sealing, 1U);
+  EXPECT_EQ(served.queue->ledger().read().dropped[static_cast<std::size_t>(Drop::departed)], 2U);
   EXPECT_EQ(batches, 1);
 }
 
