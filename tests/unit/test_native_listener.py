@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from seqserve.errors import AddressInUse
 from seqserve.native_front.calls import Calls
-from seqserve.native_front.faults import InternalErrors
+from seqserve.native_front.internal_errors import InternalErrors
 from seqserve.native_front.listener import NativeListener, news_of
 from seqserve.native_front.streams import NativeStreams
 from support.native import NEVER, FakeServer
