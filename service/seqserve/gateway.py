@@ -27,7 +27,6 @@ from seqserve.grpc_api.oip_repository import AdminService
 from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
 from seqserve.logs import set_log_level
-from seqserve.message_size import needed_bytes
 from seqserve.metrics.access import AccessMetrics
 from seqserve.metrics.counts import Metrics
 from seqserve.metrics.gpu import GpuMetrics
@@ -137,7 +136,7 @@ class Gateway:
             certificates=followed_certificates(settings, self.metrics), handlers=handlers,
             admin_handler=admin, services=SERVICES, gate=self._gate,
             on_refused_connection=self.metrics.refused_connections.inc,
-            make_main=self._native and self._native.listener,
+            make_main=None if self._native is None else self._native.listener,
         )  # fmt: skip
 
     def _native_front(self) -> NativeFront:
@@ -290,15 +289,8 @@ class Gateway:
     def _make_batcher(
         self, signature: Signature, model: LoadedModel, observer: VersionObserver
     ) -> RowBatcher:
-        settings = self._settings
-        needed = needed_bytes(signature, settings.max_request_examples)
-        if needed > self._limits.max_message_bytes:
-            log.warning(
-                "the largest requests of this model do not fit into a message",
-                model=signature.name, version=signature.version, needed_bytes=needed,
-                limit_bytes=self._limits.max_message_bytes, hint="restart, or set max_message_bytes",
-            )  # fmt: skip
-        limits = batch_limits(settings, signature)
+        self._limits.warn_of_what_does_not_fit(signature, self._settings.max_request_examples)
+        limits = batch_limits(self._settings, signature)
         if self._native is not None:
             return self._native.make_batcher(signature, model, limits, observer)
         return Batcher(batch_runner(model, observer), limits, slots=self._slots, observer=observer)

@@ -61,8 +61,8 @@ def test_an_identity_is_given_once_and_again_when_it_changes() -> None:
     first, second = (
         SimpleNamespace(key_pem=key, chain_pem=b"chain", client_ca_pem=None) for key in (b"1", b"2")
     )
-    certificates = SimpleNamespace(current=lambda: found[-1])
-    news, found = news_of(cast("Any", certificates)), [first]
+    found = [first]
+    news = news_of(cast("Any", SimpleNamespace(current=lambda: found[-1])))
     assert (news(), news()) == ((b"1", b"chain", None), None)
     found.append(second)
     assert (news(), news()) == ((b"2", b"chain", None), None)
