@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
@@ -166,3 +167,67 @@ async def test_news_that_cannot_be_told_keep_nobody_else_waiting() -> None:
     desk.stop()
     desk.stop()
     assert await slots.aclose(10.0)
+
+
+class Doubling:
+    """Something that can be seen to be let go of."""
+
+    def __call__(self, rows: FloatArray, out: FloatArray) -> None:
+        out[:] = 2 * rows
+
+
+def version_of(
+    compute: Callable[[FloatArray, FloatArray], None],
+    allocate: Callable[[int], FloatArray] | None = None,
+) -> _native.Version:
+    return _native.Version(
+        _native.Desk(), _native.Runners(), _native.BatchLedger([1], [1]), 1, input_width=2, output_width=2,
+        max_batch_rows=4, max_queue_rows=100, max_request_rows=20, max_queue_delay_ns=0,
+        max_batch_ns=_native.NEVER, compute=compute, allocate=allocate,
+    )  # fmt: skip
+
+
+def test_a_version_that_goes_lets_go_of_its_model() -> None:
+    compute = Doubling()
+    model = weakref.ref(compute)
+    version = version_of(compute)
+    del compute
+    version.open()
+    version.submit(1, [np.zeros((3, 2), np.float32)], _native.NEVER)
+    version.abort()
+    assert model() is not None
+    del version
+    assert model() is None
+
+
+def test_memory_for_the_first_buffers_is_asked_of_python_and_later_buffers_are_the_hosts() -> None:
+    asked: list[int] = []
+
+    def allocate(floats: int) -> FloatArray:
+        asked.append(floats)
+        return np.zeros(floats, np.float32)
+
+    version = version_of(Doubling(), allocate)
+    assert asked == [4 * (2 + 2)] * 3
+    version.open()
+    version.submit(1, [np.zeros((20, 2), np.float32)], _native.NEVER)
+    assert len(asked) == 3
+    version.abort()
+    with pytest.raises(ValueError, match="less memory"):
+        version_of(Doubling(), lambda floats: np.zeros(floats - 1, np.float32))
+
+
+async def test_rows_lie_in_the_staging_buffer_and_what_is_written_is_the_answer(make: Make) -> None:
+    bench = await make(max_batch_size=4)
+    seen: list[tuple[bool, bool]] = []
+
+    def answer(batch: FloatArray) -> FloatArray:
+        seen.append((batch.flags.owndata, batch.flags.c_contiguous))
+        return np.full((len(batch), *OUTPUT), 5, np.float32)
+
+    bench.model.answers = answer
+    bench.model.go.set()
+    caller = bench.ask(1.0, 2.0)
+    await caller
+    assert answers(caller) == [5.0, 5.0]
+    assert seen == [(False, True)]
