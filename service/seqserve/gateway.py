@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from seqserve.access.gate import Gate
 from seqserve.batching.batcher import Batcher
+from seqserve.batching.ledgers import VersionCounts
 from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.cores import available_cores
 from seqserve.decoding import PictureDecoder
@@ -82,7 +83,7 @@ class Gateway:
         self.metrics = Metrics(self._registry, self.front.name)
         self._relay = Relay()
         self._lag = LoopLag(self.metrics.note_event_loop_lag)
-        self._statistics = Statistics()
+        self._statistics = Statistics(self._read_counts)
         self.repository = Repository(is_any_enough=settings.ready_when == "any")
         self._health = Health(self.repository, SERVICES)
         self.repository.listeners += [self.metrics.follow, self._statistics.follow, self._health.follow]
@@ -125,6 +126,7 @@ class Gateway:
         app = build_app(
             predictor, self._statistics, self._registry, self._relay,
             limits=http_limits, tracing=self._tracing, gate=self._gate, control=control,
+            read_counts=self._read_counts,
         )  # fmt: skip
         handlers = [
             oip.InferenceService(predictor, self._statistics, control).handler(boundary),
@@ -144,10 +146,13 @@ class Gateway:
 
         front = NativeFront(
             self._settings, self._limits, boundary=self._boundary, repository=self.repository,
-            gate=self._gate, tracing=self._tracing,
+            gate=self._gate, tracing=self._tracing, on_forgotten=self._statistics.keep,
         )  # fmt: skip
         self._door.side_doors.append(front.server)
         return front
+
+    def _read_counts(self) -> Sequence[VersionCounts]:
+        return () if self._native is None else self._native.ledgers.read()
 
     async def start(self) -> None:
         """Listen: alive, not ready. Raises AddressInUse."""

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 
 from seqserve.access.gate import Gate
 from seqserve.batching.batcher import BatchLimits
+from seqserve.batching.ledgers import VersionCounts
 from seqserve.batching.observers import VersionObserver
 from seqserve.certificates import Certificates
 from seqserve.engines.base import LoadedModel
 from seqserve.grpc_api.boundary import Boundary, Handler
 from seqserve.grpc_api.limits import GrpcLimits
-from seqserve.metrics.rows import EXAMPLES, SECONDS
 from seqserve.native_front import _native
 from seqserve.native_front.calls import Calls
-from seqserve.native_front.counts import Ledgers
 from seqserve.native_front.desk import EventDesk
 from seqserve.native_front.hot_path import HotPath
 from seqserve.native_front.internal_errors import InternalErrors
+from seqserve.native_front.ledgers import Ledgers
 from seqserve.native_front.listener import NativeListener
 from seqserve.native_front.queue import NativeBatcher, NativeQueues
 from seqserve.native_front.routes import Routes
@@ -51,12 +51,14 @@ class NativeFront:
         repository: Repository,
         gate: Gate,
         tracing: Tracing,
+        on_forgotten: Callable[[VersionCounts], None],
     ) -> None:
+        """on_forgotten: gets the last counts of a version whose ledgers go."""
         self._max_request_examples = settings.max_request_examples
         self._desk = EventDesk()
         self._queues = NativeQueues(self._desk)
         self._slots: ComputeSlots | None = None
-        self.ledgers = Ledgers(SECONDS, EXAMPLES)
+        self.ledgers = Ledgers(_native.BatchLedger, _native.RequestLedger, on_forgotten)
         self.server = _native.Server(
             self._desk.native,
             options=limits.options(),
@@ -69,6 +71,7 @@ class NativeFront:
         self.hot_path = HotPath(self.server, gate, tracing)
         routes = Routes(repository, self._served, self.server.route)
         repository.listeners.insert(0, routes.follow)
+        repository.listeners.append(self.ledgers.follow)
 
     def listener(self, handlers: Sequence[Handler], certificates: Certificates | None) -> NativeListener:
         """The main port's, with those handlers for what is Python's."""
