@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 
+#include "core/engine.h"
 #include "wire/status_details.h"
 
 namespace seqserve::grpc_edge {
@@ -37,6 +39,22 @@ Failure overloaded(std::string words, Time retry_after) {
 
 Failure away() { return unavailable("ENGINE_UNAVAILABLE", "what runs this model is away; it is being brought back"); }
 
+Failure hung() { return unavailable("ENGINE_UNAVAILABLE", "the engine has been computing one batch for too long"); }
+
+// What the engine threw; nobody hears of what is no EngineFault.
+Failure failure_of(const std::exception_ptr& thrown) {
+  if (thrown == nullptr) return no_answer();
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const EngineFault& fault) {
+    Failure failure{static_cast<StatusCode>(fault.code), fault.what(), fault.reason, std::nullopt, fault.number};
+    if (fault.retry_after >= Time{0}) failure.retry_after = fault.retry_after;
+    return failure;
+  } catch (...) {
+    return no_answer();
+  }
+}
+
 }  // namespace
 
 std::string Failure::words_for(std::string_view request_id) const {
@@ -54,31 +72,32 @@ grpc::Status Failure::status(std::string_view request_id) const {
 
 Failure failure_of(const Refused& refused, const Limits& limits, std::size_t rows, Time left) {
   switch (refused.reason) {
-    case Refusal::overloaded:
-      if (refused.retry_after > left) {
-        return overloaded("the queue takes about " + text(seconds(refused.retry_after), 3) + " s, the caller waits " +
-                              text(seconds(left), 3) + " s",
-                          refused.retry_after);
-      }
-      return overloaded(std::to_string(limits.max_queue_rows) + " examples wait, " + std::to_string(rows) +
+    case Refusal::full:
+      return overloaded(std::to_string(refused.waiting_rows) + " examples wait, " + std::to_string(rows) +
                             " more would pass the limit of " + std::to_string(limits.max_queue_rows),
-                        refused.retry_after > Time{0} ? refused.retry_after : kRetryLater);
+                        refused.retry_after);
+    case Refusal::deadline:
+      return overloaded("the queue takes about " + text(seconds(refused.retry_after), 3) + " s, the caller waits " +
+                            text(seconds(left), 3) + " s",
+                        refused.retry_after);
     case Refusal::expired: return late("the deadline had passed before the request could wait for a batch");
-    case Refusal::not_ready: return away();
-    case Refusal::shutting_down: return unavailable("SHUTTING_DOWN", "this model takes no new requests");
+    case Refusal::overdue: return hung();
+    case Refusal::away: return away();
+    case Refusal::closing: return unavailable("SHUTTING_DOWN", "this model takes no new requests");
   }
   return no_answer();
 }
 
 Failure failure_of(const Outcome& outcome, const Limits& limits) {
   switch (outcome.ending) {
-    case Ending::answered:
-    case Ending::engine_failed: return no_answer();
+    case Ending::answered: return no_answer();
+    case Ending::engine_failed: return failure_of(outcome.failure);
     case Ending::expired: return late("the deadline passed while the request waited for a batch");
     case Ending::overdue:
       return late("the engine computed the batch for more than " + text(seconds(limits.max_batch_time), 6) + " s");
-    case Ending::not_ready: return away();
-    case Ending::shutting_down:
+    case Ending::stuck: return hung();
+    case Ending::away: return away();
+    case Ending::closing:
       return unavailable("SHUTTING_DOWN", "the gateway stopped before this request was answered");
   }
   return no_answer();

@@ -9,6 +9,7 @@
 
 #include "grpc_edge/request_ledger.h"
 #include "grpc_edge/served_version.h"
+#include "python_edge/version.h"
 
 namespace py = pybind11;
 
@@ -21,14 +22,14 @@ using grpc_edge::ServedVersion;
 using Shapes = std::vector<std::pair<std::vector<std::int64_t>, bool>>;
 
 std::shared_ptr<ServedVersion> make_served(
-    const VersionPtr& version, const std::shared_ptr<RequestLedger>& ledger, std::string model, std::string number,
+    const Version& version, const std::shared_ptr<RequestLedger>& ledger, std::string model, std::string number,
     std::string input_name, const Shapes& shapes, std::optional<float> minimum, std::optional<float> maximum,
     std::size_t max_examples, std::string output_name, std::vector<std::int64_t> output_shape,
     std::vector<std::pair<std::string, std::string>> receipt, std::optional<float> sum_tolerance) {
   auto served = std::make_shared<ServedVersion>();
   served->model = std::move(model);
   served->number = std::move(number);
-  served->queue = version;
+  served->queue = version.queue();
   served->ledger = ledger;
   served->input.name = std::move(input_name);
   for (const auto& [sizes, is_own_order] : shapes) served->input.shapes.push_back({sizes, is_own_order});

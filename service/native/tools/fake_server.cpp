@@ -3,6 +3,7 @@
 //   fake_server PORT [THREADS]     ModelInfer of `fake`, FP32 image [n,784] to probabilities [n,10]
 //
 // THREADS: run batches on so many threads; 0, the default, runs them on the server's own.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -65,10 +66,10 @@ grpc_edge::ServedPtr served(const Clock& clock) {
   return std::make_shared<grpc_edge::ServedVersion>(std::move(version));
 }
 
-void print(const Snapshot& counts) {
-  const double batches = static_cast<double>(counts.batches == 0 ? 1 : counts.batches);
-  std::printf("admitted %llu, answered %llu, batches of %.2f rows\n", static_cast<unsigned long long>(counts.admitted),
-              static_cast<unsigned long long>(counts.ended[0]), static_cast<double>(counts.batch_rows) / batches);
+void print(const BatchSnapshot& counts) {
+  const double batches = static_cast<double>(std::max<std::uint64_t>(counts.batches(), 1));
+  std::printf("computed %llu rows in batches of %.2f\n", static_cast<unsigned long long>(counts.examples.sum),
+              static_cast<double>(counts.examples.sum) / batches);
 }
 
 }  // namespace
@@ -98,6 +99,6 @@ int main(int count, char** arguments) {
   }
   server.stop(std::chrono::seconds(5));
   version->queue->close();
-  print(version->queue->counters());
+  print(version->queue->ledger().read());
   return 0;
 }
