@@ -7,7 +7,8 @@ nothing and that no client retries. So it is stopped when no more calls come, as
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from seqserve.errors import ShuttingDown
 
@@ -17,17 +18,36 @@ GAP_SECONDS = 0.005
 LAST_SECONDS = 0.25
 
 
+class SideDoor(Protocol):
+    """Lets in requests that never come to `Door.enter`. turned_away: how many came after `drain`."""
+
+    @property
+    def turned_away(self) -> int:
+        """See there."""
+        ...
+
+    def drain(self) -> None:
+        """Refuse all who come from now on."""
+        ...
+
+
 @dataclass(slots=True)
 class Door:
-    """One for all ports. turned_away: how many came after it was closed."""
+    """One for all ports. side_doors: are closed with it, and who is turned away there counts as well."""
 
     is_closed: bool = False
-    turned_away: int = 0
+    side_doors: list[SideDoor] = field(default_factory=list)
+    _turned_away: int = 0
+
+    @property
+    def turned_away(self) -> int:
+        """How many came after it was closed."""
+        return self._turned_away + sum(door.turned_away for door in self.side_doors)
 
     def enter(self) -> None:
         """Raise ShuttingDown once it is closed."""
         if self.is_closed:
-            self.turned_away += 1
+            self._turned_away += 1
             raise ShuttingDown("the gateway is shutting down")
 
     async def close(self, most_seconds: float) -> None:
@@ -36,6 +56,8 @@ class Door:
         After `most_seconds` a shorter moment does, and where not even that comes, it is over.
         """
         self.is_closed = True
+        for door in self.side_doors:
+            door.drain()
         if not await self._is_quiet(QUIET_SECONDS, most_seconds):
             await self._is_quiet(GAP_SECONDS, min(LAST_SECONDS, most_seconds))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from seqserve.access.gate import Gate
 from seqserve.batching.batcher import Batcher
+from seqserve.batching.ledgers import VersionCounts
 from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.cores import available_cores
 from seqserve.decoding import PictureDecoder
@@ -26,13 +28,13 @@ from seqserve.grpc_api.oip_repository import AdminService
 from seqserve.http_api.app import build_app
 from seqserve.http_api.limits import HttpLimits
 from seqserve.logs import set_log_level
-from seqserve.message_size import message_limit_bytes, needed_bytes
 from seqserve.metrics.access import AccessMetrics
 from seqserve.metrics.counts import Metrics
 from seqserve.metrics.gpu import GpuMetrics
 from seqserve.metrics.loop_lag import LoopLag
 from seqserve.metrics.relay import Relay
-from seqserve.ports import PortName, Ports, followed_certificates, make_ports
+from seqserve.native_front.choice import choose_front
+from seqserve.ports import PortName, Ports, followed_certificates, grpc_limits, make_ports
 from seqserve.predictor import Predictor, batch_runner
 from seqserve.repository.absence import Absence
 from seqserve.repository.control import AdminControl
@@ -50,6 +52,9 @@ from seqserve.tracing import NoTracing, Tracing
 from seqserve.trust_setup import trust_of
 from seqserve.watching import changes
 
+if TYPE_CHECKING:
+    from seqserve.native_front.front import NativeFront
+
 log = structlog.get_logger()
 
 SERVICES = (oip.SERVICE.full_name, predictions.SERVICE.full_name)
@@ -64,17 +69,21 @@ class Gateway:
     def __init__(
         self, settings: Settings, *, signatures: Iterable[Signature] = (), tracing: Tracing | None = None
     ) -> None:
-        """Raises SettingsInvalid for TLS' files. signatures: of what will be loaded; message limits fit."""
+        """Raises SettingsInvalid for TLS' files, and DependencyMissing for a front that is not built.
+
+        signatures: of what will be loaded; message limits fit.
+        """
         self._settings = settings
+        self.front = choose_front(settings)
         self._tracing = tracing or NoTracing()
         self._limits = grpc_limits(settings, signatures)
         self._slots = asyncio.Semaphore(1)
         self._gpu_broke = asyncio.Event()
         self._registry = CollectorRegistry()
-        self.metrics = Metrics(self._registry)
+        self.metrics = Metrics(self._registry, self.front.name)
         self._relay = Relay()
         self._lag = LoopLag(self.metrics.note_event_loop_lag)
-        self._statistics = Statistics()
+        self._statistics = Statistics(self._read_counts)
         self.repository = Repository(is_any_enough=settings.ready_when == "any")
         self._health = Health(self.repository, SERVICES)
         self.repository.listeners += [self.metrics.follow, self._statistics.follow, self._health.follow]
@@ -87,6 +96,7 @@ class Gateway:
             self._tracing, self.metrics.count_malformed, self._limits.max_message_bytes, self._gate
         )
         self._following: Following | None = None
+        self._native = self._native_front() if self.front.name == "native" else None
         self._ports = self._make_ports(self._limits)
 
     @property
@@ -116,6 +126,7 @@ class Gateway:
         app = build_app(
             predictor, self._statistics, self._registry, self._relay,
             limits=http_limits, tracing=self._tracing, gate=self._gate, control=control,
+            read_counts=self._read_counts,
         )  # fmt: skip
         handlers = [
             oip.InferenceService(predictor, self._statistics, control).handler(boundary),
@@ -127,12 +138,28 @@ class Gateway:
             certificates=followed_certificates(settings, self.metrics), handlers=handlers,
             admin_handler=admin, services=SERVICES, gate=self._gate,
             on_refused_connection=self.metrics.refused_connections.inc,
+            make_main=None if self._native is None else self._native.listener,
         )  # fmt: skip
+
+    def _native_front(self) -> NativeFront:
+        from seqserve.native_front.front import NativeFront  # noqa: PLC0415 - it may not be built
+
+        front = NativeFront(
+            self._settings, self._limits, boundary=self._boundary, repository=self.repository,
+            gate=self._gate, tracing=self._tracing, on_forgotten=self._statistics.keep,
+        )  # fmt: skip
+        self._door.side_doors.append(front.server)
+        return front
+
+    def _read_counts(self) -> Sequence[VersionCounts]:
+        return () if self._native is None else self._native.ledgers.read()
 
     async def start(self) -> None:
         """Listen: alive, not ready. Raises AddressInUse."""
         await self.repository.set_routing(_routing(self._settings))
         self._lag.start()
+        if self._native is not None:
+            self._native.start()
         await self._ports.start(self._settings)
 
     async def load(self, list_archives: Callable[[], Sequence[Path]], engine: Engine) -> None:
@@ -142,6 +169,8 @@ class Gateway:
         """
         self.repository.compute_slots = compute_slots(self._settings, engine.device)
         self._slots = asyncio.Semaphore(self.repository.compute_slots)
+        if self._native is not None:
+            self._native.start_slots(self.repository.compute_slots)
         self.metrics.describe_engine(engine.name, engine.device)
         loading = Loading(
             self.repository, engine, self._make_batcher, self._observer_of, self.metrics,
@@ -171,6 +200,8 @@ class Gateway:
         self._settings = settings
         set_log_level(settings.log_level)
         self._gate.follow(settings.clients)
+        if self._native is not None:
+            self._native.hot_path.look()
         self._health.statuses.wake()  # strangers may watch models on the port for probes
         await self.repository.set_routing(_routing(settings))
         if self._following is not None:
@@ -227,6 +258,8 @@ class Gateway:
         if self.is_gpu_broken:
             grace_seconds = min(grace_seconds, BROKEN_GPU_GRACE_SECONDS)
         is_over = await self._finish_calls(grace_seconds)
+        if self._native is not None:
+            await self._native.aclose()
         self._lag.stop()
         await self._ports.stop_rest()
         await asyncio.to_thread(self._tracing.shutdown)
@@ -261,32 +294,12 @@ class Gateway:
     def _make_batcher(
         self, signature: Signature, model: LoadedModel, observer: VersionObserver
     ) -> RowBatcher:
-        settings = self._settings
-        needed = needed_bytes(signature, settings.max_request_examples)
-        if needed > self._limits.max_message_bytes:
-            log.warning(
-                "the largest requests of this model do not fit into a message",
-                model=signature.name, version=signature.version, needed_bytes=needed,
-                limit_bytes=self._limits.max_message_bytes, hint="restart, or set max_message_bytes",
-            )  # fmt: skip
-        limits = batch_limits(settings, signature)
+        self._limits.warn_of_what_does_not_fit(signature, self._settings.max_request_examples)
+        limits = batch_limits(self._settings, signature)
+        if self._native is not None:
+            return self._native.make_batcher(signature, model, limits, observer)
         return Batcher(batch_runner(model, observer), limits, slots=self._slots, observer=observer)
 
 
 def _routing(settings: Settings) -> dict[str, Routing]:
     return {name: own.routing for name, own in settings.models.items()}
-
-
-def grpc_limits(settings: Settings, signatures: Iterable[Signature]) -> GrpcLimits:
-    """What the gRPC ports take, by the settings and the models."""
-    return GrpcLimits(
-        max_message_bytes=message_limit_bytes(
-            settings.max_message_bytes, signatures, settings.max_request_examples
-        ),
-        max_connections=settings.max_grpc_connections,
-        max_concurrent_streams=settings.max_concurrent_streams,
-        keepalive_seconds=settings.keepalive_seconds,
-        keepalive_minimum_seconds=settings.keepalive_minimum_seconds,
-        handshake_timeout_seconds=settings.handshake_timeout_seconds,
-        idle_timeout_seconds=settings.idle_timeout_seconds,
-    )

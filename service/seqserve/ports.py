@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from starlette.applications import Starlette
 
@@ -23,12 +23,30 @@ from seqserve.grpc_api.reflection import reflection_handler
 from seqserve.grpc_api.scopes import scope_of, scope_on_admin_port
 from seqserve.http_api.listener import HttpListener
 from seqserve.http_api.tls import Tls
+from seqserve.message_size import message_limit_bytes
 from seqserve.metrics.counts import Metrics
 from seqserve.settings import Settings
+from seqserve.signature import Signature
 
 ADMIN_HOST = "127.0.0.1"
 
 PortName = Literal["grpc", "http", "admin", "health"]
+
+
+class Listener(Protocol):
+    """A gRPC server on one port."""
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, return the port (a free one for 0). Raises AddressInUse."""
+        ...
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, let those in flight finish within the grace period."""
+        ...
+
+
+MakeListener = Callable[[Sequence[Handler], Certificates | None], Listener]
+"""Makes the main port's from the handlers that stand behind the gate."""
 
 
 @dataclass(slots=True)
@@ -38,7 +56,7 @@ class Ports:
     bound: the port numbers, once `start` is over.
     """
 
-    grpc: GrpcListener
+    grpc: Listener
     http: HttpListener
     admin: GrpcListener | None
     probes: HealthPort | None
@@ -55,7 +73,7 @@ class Ports:
 
     async def stop_calls(self, grace_seconds: float) -> None:
         """Refuse new gRPC calls, let those in flight finish within the grace period."""
-        listeners = [self.grpc] if self.admin is None else [self.grpc, self.admin]
+        listeners = [self.grpc, *([] if self.admin is None else [self.admin])]
         await asyncio.gather(*(listener.stop(grace_seconds) for listener in listeners))
 
     async def stop_rest(self) -> None:
@@ -77,8 +95,11 @@ def make_ports(
     services: Sequence[str],
     gate: Gate,
     on_refused_connection: Callable[[], object],
+    make_main: MakeListener | None = None,
 ) -> Ports:
     """The ports that the settings ask for.
+
+    make_main: of the main gRPC port where it is not grpc.aio's; all others are.
 
     services: names for reflection. gate: all of gRPC stands behind it, but for probes.
     certificates: None for plaintext.
@@ -93,7 +114,10 @@ def make_ports(
         probes = HealthPort(StatusesForProbes(health.statuses, lambda: _is_for_all(settings, gate)), limits)
     main = [*handlers, health.handler(), reflection_handler([*services, HEALTH_SERVICE])]
     guarded = [Guard(handler, gate, scope_of) for handler in main]
-    grpc = GrpcListener(guarded, limits, certificates=certificates)
+    if make_main is None:
+        grpc: Listener = GrpcListener(guarded, limits, certificates=certificates)
+    else:
+        grpc = make_main(guarded, certificates)
     http = HttpListener(
         app, tls, max_connections=settings.max_http_connections, on_refused=on_refused_connection
     )
@@ -113,3 +137,18 @@ def followed_certificates(settings: Settings, metrics: Metrics) -> Certificates 
     certificates = Certificates(TlsFiles(key, certificate, settings.tls_client_ca), metrics.count_tls_reload)
     metrics.watch_certificate(certificates.expiry_timestamp)
     return certificates
+
+
+def grpc_limits(settings: Settings, signatures: Iterable[Signature]) -> GrpcLimits:
+    """What the gRPC ports take, by the settings and the models."""
+    return GrpcLimits(
+        max_message_bytes=message_limit_bytes(
+            settings.max_message_bytes, signatures, settings.max_request_examples
+        ),
+        max_connections=settings.max_grpc_connections,
+        max_concurrent_streams=settings.max_concurrent_streams,
+        keepalive_seconds=settings.keepalive_seconds,
+        keepalive_minimum_seconds=settings.keepalive_minimum_seconds,
+        handshake_timeout_seconds=settings.handshake_timeout_seconds,
+        idle_timeout_seconds=settings.idle_timeout_seconds,
+    )

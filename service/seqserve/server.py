@@ -21,6 +21,7 @@ from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
 from seqserve.heap import keep_heap, leave_alone_what_stays
 from seqserve.logs import configure_logs
+from seqserve.native_front.choice import Front
 from seqserve.open_files import make_room
 from seqserve.ports import PortName
 from seqserve.settings import Settings
@@ -57,7 +58,7 @@ async def serve(
     async with contextlib.AsyncExitStack() as engines:  # they outlive the drain
         try:
             await gateway.start()
-            report_listening(gateway.ports, settings)
+            report_listening(gateway.ports, settings, gateway.front)
             if await _unless(stop, _bring_up(gateway, settings, archives, engines)):
                 gateway.report_serving()
                 async with _following(gateway, watch):
@@ -81,10 +82,15 @@ def limit_threads(cores: int) -> None:
     asyncio.get_running_loop().set_default_executor(threads)
 
 
-def report_listening(bound: Mapping[PortName, int], settings: Settings) -> None:
-    """Say in the log where it listens, and warn of what is open to strangers there."""
+def report_listening(bound: Mapping[PortName, int], settings: Settings, front: Front) -> None:
+    """Say in the log where it listens and what answers, and warn of what is open to strangers there."""
     ports = {f"{name}_port": port for name, port in bound.items()}
-    log.info("listening", host=settings.host, tls=settings.tls_certificate is not None, **ports)
+    is_tls = settings.tls_certificate is not None
+    log.info("listening", host=settings.host, tls=is_tls, front=front.name, **ports)
+    if front.reason:
+        log.info(
+            "the native front is built and not used", reason=front.reason, hint="set behind_proxy, or front"
+        )
     for open_door in exposures(settings):
         log.warning(open_door.what, host=settings.host, hint=open_door.hint)
 

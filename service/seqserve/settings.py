@@ -54,6 +54,16 @@ class Settings(BaseSettings):
         default=False, description="On a GPU, round to TF32 for speed; answers then differ from the CPU's."
     )
 
+    front: Literal["auto", "python", "native"] = Field(
+        "auto",
+        description="What answers gRPC; auto: native where it is built and host is a loopback address or "
+        "behind_proxy is set. Clients and traces take its hot path away.",
+    )
+    behind_proxy: bool = Field(
+        default=False,
+        description="A proxy stands in front of the gRPC port: no stranger speaks HTTP/2 to it.",
+    )
+
     ready_when: Literal["all", "any"] = Field(
         "all", description="Ready once all models of the store have a ready version, or any has."
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 
+from seqserve.batching.ledgers import BatchCounts, ReadCounts, RequestCounts, VersionCounts, no_counts
 from seqserve.batching.observers import Phases, VersionObserver
 from seqserve.repository.versions import ModelState, ModelVersion
 
@@ -27,8 +29,12 @@ class Duration:
 
     def add(self, seconds: float) -> None:
         """Once more."""
-        self.count += 1
-        self.ns += round(seconds * 1e9)
+        self.add_all(1, round(seconds * 1e9))
+
+    def add_all(self, count: int, ns: int) -> None:
+        """So often more, and so long in all."""
+        self.count += count
+        self.ns += ns
 
 
 @dataclass(slots=True)
@@ -85,18 +91,45 @@ class VersionStatistics(VersionObserver):
     ) -> None:
         """See VersionObserver."""
         self.execution_count += 1
-        batch = self.batches.get(examples)
-        if batch is None:
-            batch = self.batches[examples] = BatchStatistics()
+        batch = self._of_size(examples)
         batch.compute_input.add(assembly_seconds)
         batch.compute_infer.add(compute_seconds)
         batch.compute_output.add(split_seconds)
 
+    def add_counts(self, batches: BatchCounts, requests: RequestCounts) -> None:
+        """What a queue outside of Python has counted."""
+        self.last_inference_ms = max(self.last_inference_ms, requests["answered_at_ms"])
+        self.inference_count += requests["examples"]
+        self.fail.add_all(requests["failed"], requests["failed_ns"])
+        # One count for all: perf_analyzer wants them the same at any moment.
+        answered = sum(requests["request"][0])
+        self.success.add_all(answered, requests["request"][1])
+        self.queue.add_all(answered, requests["queue"][1])
+        self.compute_input.add_all(answered, requests["decode"][1])
+        self.compute_infer.add_all(answered, requests["compute_ns"])
+        self.compute_output.add_all(answered, requests["encode"][1])
+        for examples, (count, assembly_ns, compute_ns, split_ns) in batches["by_size"].items():
+            self.execution_count += count
+            batch = self._of_size(examples)
+            batch.compute_input.add_all(count, assembly_ns)
+            batch.compute_infer.add_all(count, compute_ns)
+            batch.compute_output.add_all(count, split_ns)
+
+    def _of_size(self, examples: int) -> BatchStatistics:
+        batch = self.batches.get(examples)
+        if batch is None:
+            batch = self.batches[examples] = BatchStatistics()
+        return batch
+
 
 class Statistics:
-    """The counters of every version that serves, and of those that did not long ago."""
+    """The counters of every version that serves, and of those that did not long ago.
 
-    def __init__(self) -> None:
+    read_counts: what is to be added to them, of a queue that counts for itself.
+    """
+
+    def __init__(self, read_counts: ReadCounts = no_counts) -> None:
+        self._read_counts = read_counts
         self._versions: dict[tuple[str, str], VersionStatistics] = {}
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -107,7 +140,17 @@ class Statistics:
     def find(self, versions: Iterable[ModelVersion]) -> list[VersionStatistics]:
         """Of each of these, at zero for those that never served."""
         keys = ((entry.name, entry.version) for entry in versions)
-        return [self._versions.get(key) or VersionStatistics(*key) for key in keys]
+        found = {key: self._versions.get(key) or VersionStatistics(*key) for key in keys}
+        for counts in self._read_counts():
+            key = (counts.model, counts.version)
+            if key in found:
+                found[key] = deepcopy(found[key])
+                found[key].add_counts(counts.batches, counts.requests)
+        return list(found.values())
+
+    def keep(self, counts: VersionCounts) -> None:
+        """The last counts of a version that is read no more."""
+        self.of(counts.model, counts.version).add_counts(counts.batches, counts.requests)
 
     async def follow(self, changed: ModelVersion) -> None:
         """A listener of the repository: of what is gone, only the last KEPT_VERSIONS are kept."""

@@ -11,10 +11,36 @@ import pytest
 import structlog
 
 from seqserve.gateway import Gateway
+from seqserve.native_front import library
 from support.archives import make_archive
 from support.asking import TWINS
 from support.engines import FakeEngine
 from support.gateway import running_gateway
+
+BOTH_FRONTS = frozenset({
+    "test_access", "test_client_streams", "test_concurrency", "test_connection_limits", "test_drain",
+    "test_health_and_metrics", "test_hostile_bytes", "test_hostile_errors", "test_hostile_http2",
+    "test_hostile_lists", "test_hostile_logs", "test_hostile_names", "test_hostile_shapes", "test_hot_reload",
+    "test_oip", "test_oip_canary", "test_oip_repository", "test_oip_statistics", "test_oip_stream",
+    "test_predictions", "test_refusals", "test_reply_limit", "test_streams", "test_tls", "test_tls_rotation",
+    "test_tracing",
+})  # fmt: skip
+"""Modules that ask over the main gRPC port: each front has to answer them alike."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Where a gateway's gRPC is asked, on each front that there is; test_fronts_agree says if it is one."""
+    if metafunc.module.__name__.rpartition(".")[2] in BOTH_FRONTS:
+        fronts = ["python"] if library.why_not() else ["python", "native"]
+        metafunc.parametrize("front", fronts, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What answers the gRPC of this test's gateways."""
+    name: str = getattr(request, "param", "python")
+    monkeypatch.setattr("support.gateway.front", name)
+    return name
 
 
 @pytest.fixture(autouse=True)

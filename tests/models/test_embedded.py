@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from seqserve.archive import Archive
+from seqserve.engines.base import DirectModel
 from seqserve.engines.embedded import EmbeddedEngine
-from seqserve.errors import ArchiveInvalid, Overloaded, SettingsInvalid
+from seqserve.errors import ArchiveInvalid, EngineContractError, Overloaded, SettingsInvalid
 from seqserve.golden import check_golden, tolerance_on
 from support.torchscript import HALF, IMAGES, LINE, digit_archive, eager, line_archive, network, scripted
 
@@ -102,6 +103,36 @@ async def test_answers_agree_with_the_eager_model_at_every_batch_size(digit: Arc
             rows = await model.infer(IMAGES[:size])
             assert rows.dtype == np.float32
             np.testing.assert_allclose(rows, eager(IMAGES[:size]), rtol=bound.relative, atol=bound.absolute)
+
+
+async def test_a_model_computes_in_the_thread_that_asks_it_to(digit: Archive) -> None:
+    async with engine_on("cpu") as engine:
+        model = await engine.load(digit)
+        assert isinstance(model, DirectModel)
+        by_thread: dict[str, np.ndarray] = {}
+
+        def compute() -> None:
+            out = np.zeros((7, 10), np.float32)
+            model.compute(IMAGES[:7], out)
+            by_thread[threading.current_thread().name] = out
+
+        strangers = [threading.Thread(target=compute, name=name) for name in ("one", "other")]
+        for stranger in strangers:
+            stranger.start()
+        compute()
+        for stranger in strangers:
+            await asyncio.to_thread(stranger.join)
+        rows = await model.infer(IMAGES[:7])
+    assert by_thread.keys() == {"one", "other", threading.current_thread().name}
+    for out in by_thread.values():
+        np.testing.assert_array_equal(out, rows)
+
+
+async def test_what_is_computed_must_fit_where_it_goes(digit: Archive) -> None:
+    async with engine_on("cpu") as engine:
+        model = await engine.load(digit)
+        with pytest.raises(EngineContractError, match=r"the module answered \[7, 10\] where \[7, 9\] go"):
+            model.compute(IMAGES[:7], np.zeros((7, 9), np.float32))
 
 
 async def test_what_runs_are_the_bytes_that_were_read_though_the_file_is_replaced(
@@ -230,8 +261,14 @@ async def test_a_batch_without_memory_is_refused_and_counted_and_the_next_is_ans
     with pytest.raises(Overloaded, match="cpu has no memory left for this batch"):
         await model.infer(-HALF)
 
-    assert told == ["full"]
+    out = np.zeros((1, 1), np.float32)
+    with pytest.raises(Overloaded, match="cpu has no memory left for this batch"):
+        model.compute(-HALF, out)
+
+    assert told == ["full", "full"]
     assert (await model.infer(HALF)).item() == 0.5
+    model.compute(HALF, out)
+    assert out.item() == 0.5
     await engine.aclose()
 
 

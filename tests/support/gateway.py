@@ -16,6 +16,9 @@ from seqserve.settings import Settings
 
 UVICORN_HURRY = 20
 
+front = "python"
+"""What answers gRPC where a test does not say; the fixture `front` sets it."""
+
 
 class Hasty:
     """asyncio as uvicorn sees it here: its server looks every 0.1 s whether it should end, and then 0.1 s longer."""
@@ -29,7 +32,9 @@ class Hasty:
 
 def settings_for_tests(**changes: Any) -> Settings:
     """Free ports, no pause at the drain."""
-    quick = {"grpc_port": 0, "http_port": 0, "drain_pause_seconds": 0.0, "drain_grace_seconds": 5.0}
+    quick: dict[str, Any] = {
+        "front": front, "grpc_port": 0, "http_port": 0, "drain_pause_seconds": 0.0, "drain_grace_seconds": 5.0,
+    }  # fmt: skip
     return Settings(**(quick | changes))
 
 

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from seqserve.exposure import NO_CALLER, NO_TLS, Exposure, exposures
+from seqserve.native_front.choice import Front
 from seqserve.server import report_listening
 from seqserve.settings import Settings
 
@@ -42,9 +43,18 @@ def test_what_is_open_to_other_machines(host: str, given: dict[str, Any], found:
 )
 def test_the_log_of_serve_warns_of_it_at_the_start(host: str, warnings: list[Exposure]) -> None:
     with capture_logs() as logged:
-        report_listening({"grpc": 8001, "http": 8000}, Settings(host=host))
+        report_listening({"grpc": 8001, "http": 8000}, Settings(host=host), Front("python"))
 
     listening, *others = logged
     assert (listening["event"], listening["host"], listening["grpc_port"]) == ("listening", host, 8001)
+    assert listening["front"] == "python"
     assert [Exposure(line["event"], line["hint"]) for line in others] == warnings
     assert {line["log_level"] for line in others} <= {"warning"}
+
+
+def test_the_log_says_why_a_front_that_is_built_does_not_answer() -> None:
+    with capture_logs() as logged:
+        report_listening({"grpc": 8001}, Settings(), Front("python", "strangers"))
+    assert [(line["event"], line.get("reason")) for line in logged[1:]] == [
+        ("the native front is built and not used", "strangers")
+    ]

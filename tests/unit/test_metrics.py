@@ -129,7 +129,13 @@ def test_the_build_names_torch_only_once_it_is_loaded(page: Page, monkeypatch: p
     python = ".".join(map(str, sys.version_info[:3]))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     page.metrics.describe_engine("torchserve", "cpu")
-    build = {"version": __version__, "python": python, "engine": "torchserve", "device": "cpu"}
+    build = {
+        "version": __version__,
+        "python": python,
+        "engine": "torchserve",
+        "device": "cpu",
+        "front": "python",
+    }
     assert page.value("seqserve_build_info", torch="", **build) == 1
 
     torch = ModuleType("torch")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from seqserve.batching.observers import Phases
 from seqserve.repository.versions import ModelState, ModelVersion
 from seqserve.statistics import KEPT_VERSIONS, Duration, Statistics, VersionStatistics
+from support.counts import batch_counts, request_counts, seconds, version_counts
 
 Event = Callable[[VersionStatistics], None]
 
@@ -136,3 +137,38 @@ async def test_versions_that_left_long_ago_are_forgotten_and_those_that_serve_ne
     kept = [counters.fail.count for counters in statistics.find(gone)]
     assert kept == [0, 0] + [1] * KEPT_VERSIONS
     assert statistics.of("tiny", gone[-1].version).fail.count == 1
+
+
+def of_tiny(statistics: Statistics) -> VersionStatistics:
+    (found,) = statistics.find([ModelVersion("tiny", "1")])
+    return found
+
+
+def test_counts_of_a_queue_that_counts_for_itself_are_added_at_each_look() -> None:
+    counts = version_counts(
+        batches=batch_counts(by_size={3: (2, 10, 20, 30)}),
+        requests=request_counts(
+            request=seconds(0.5, 0.5), queue=seconds(0.25), decode=seconds(0.125), encode=seconds(1.0),
+            compute_ns=77, examples=6, failed=1, failed_ns=9, answered_at_ms=1234,
+        ),
+    )  # fmt: skip
+    statistics = Statistics(lambda: [counts, version_counts("2")])
+    statistics.of("tiny", "1").batch_computed(3, 1e-9, 1e-9, 1e-9)
+    statistics.of("tiny", "1").inference_count = 4
+    for _ in range(2):
+        found = numbers(of_tiny(statistics))
+        assert found["inference_count"] == 10
+        assert found["last_inference_ms"] == 1234
+        assert found["execution_count"] == 3
+        assert (found["3.compute_input.count"], found["3.compute_input.ns"]) == (3, 11)
+        assert (found["3.compute_output.count"], found["3.compute_output.ns"]) == (3, 31)
+        assert (found["success.count"], found["success.ns"]) == (2, 1_000_000_000)
+        assert (found["queue.count"], found["queue.ns"]) == (2, 250_000_000)
+        assert (found["compute_infer.count"], found["compute_infer.ns"]) == (2, 77)
+        assert (found["fail.count"], found["fail.ns"]) == (1, 9)
+
+
+def test_the_last_counts_of_a_queue_are_kept() -> None:
+    statistics = Statistics()
+    statistics.keep(version_counts(requests=request_counts(examples=6)))
+    assert of_tiny(statistics).inference_count == 6

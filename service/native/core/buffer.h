@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "core/batch_ledger.h"
 #include "core/limits.h"
 #include "core/memory.h"
 #include "core/request.h"
@@ -42,6 +43,8 @@ class Buffer {
   // Rows below are being copied into the batch before, and are not given out anew.
   std::size_t copied_rows = 0;
   Time sealed_at{0};
+  Flush reason = Flush::idle;
+  BatchTimes times;
 
  private:
   RowWidths widths_;

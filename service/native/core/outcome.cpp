@@ -4,10 +4,12 @@ namespace seqserve {
 
 const char* name(Refusal reason) {
   switch (reason) {
-    case Refusal::overloaded: return "overloaded";
+    case Refusal::full: return "full";
+    case Refusal::deadline: return "deadline";
     case Refusal::expired: return "expired";
-    case Refusal::not_ready: return "not_ready";
-    case Refusal::shutting_down: return "shutting_down";
+    case Refusal::overdue: return "overdue";
+    case Refusal::away: return "away";
+    case Refusal::closing: return "closing";
   }
   return "unknown";
 }
@@ -18,8 +20,9 @@ const char* name(Ending ending) {
     case Ending::engine_failed: return "engine_failed";
     case Ending::expired: return "expired";
     case Ending::overdue: return "overdue";
-    case Ending::not_ready: return "not_ready";
-    case Ending::shutting_down: return "shutting_down";
+    case Ending::stuck: return "stuck";
+    case Ending::away: return "away";
+    case Ending::closing: return "closing";
   }
   return "unknown";
 }

@@ -2,28 +2,35 @@
 #pragma once
 
 #include <cstddef>
+#include <exception>
 #include <functional>
-#include <string>
 #include <vector>
 
 #include "core/clock.h"
 
 namespace seqserve {
 
-enum class Refusal { overloaded, expired, not_ready, shutting_down };
+// full: the queue; deadline: the queue would miss it; expired: it had passed; overdue: the version's batch
+// hangs; away: what runs the model is; closing: nothing new is taken.
+enum class Refusal { full, deadline, expired, overdue, away, closing };
 
-inline constexpr std::size_t kRefusals = 4;
+inline constexpr std::size_t kRefusals = 6;
 
-// retry_after: when the queue is expected to have room; 0 where nobody knows.
+// A guess where nothing was measured yet.
+inline constexpr Time kRetryGuess = std::chrono::seconds(1);
+
+// waiting_rows: when it was refused. retry_after: for `full` and `deadline`, how long the queue takes.
 struct Refused {
   Refusal reason;
-  Time retry_after{0};
+  std::size_t waiting_rows = 0;
+  Time retry_after = kRetryGuess;
 };
 
-// overdue: the engine took too long; not_ready: it went away while the request waited.
-enum class Ending { answered, engine_failed, expired, overdue, not_ready, shutting_down };
+// overdue: the engine took too long for its batch; stuck: it waited behind such a batch; away: the engine
+// went away while it waited; closing: the version was aborted.
+enum class Ending { answered, engine_failed, expired, overdue, stuck, away, closing };
 
-inline constexpr std::size_t kEndings = 6;
+inline constexpr std::size_t kEndings = 7;
 
 const char* name(Refusal reason);
 const char* name(Ending ending);
@@ -42,12 +49,12 @@ struct Receipt {
 };
 
 // parts: the rows in the order of the request, valid until the callback returns; none unless answered.
-// message: the engine's words where it failed.
+// failure: what the engine threw where it failed, an EngineFault perhaps; null otherwise.
 struct Outcome {
   Ending ending;
   std::vector<Rows> parts;
   Receipt receipt;
-  std::string message;
+  std::exception_ptr failure;
 };
 
 // Called once, on whatever thread brings the news, with no lock held. Must not throw.

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <exception>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "core/clock.h"
@@ -38,7 +38,7 @@ struct Request {
   bool is_committed = false;
   bool is_over = false;
   Ending ending = Ending::answered;
-  std::string message;
+  std::exception_ptr failure;
   Receipt receipt;
   Completion completion;
 };

@@ -2,15 +2,18 @@
 
 namespace seqserve {
 
-Runners::Runners(std::size_t slots, const Clock& clock) : board_(std::make_shared<Board>()) {
+Runners::Runners(std::size_t slots, const Clock& clock) : clock_(clock), board_(std::make_shared<Board>()) {
   for (std::size_t slot = 0; slot < slots; ++slot) {
-    threads_.emplace_back([board = board_, &clock] {
-      while (const VersionPtr version = next(*board, clock)) version->run_next();
-    });
+    threads_.emplace_back([this] { work(); });
   }
 }
 
 Runners::~Runners() {
+  stop();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Runners::stop() {
   decltype(Board::due) let_go;  // without the lock: the last hold on a version may be among them
   {
     const std::lock_guard lock(board_->mutex);
@@ -18,7 +21,13 @@ Runners::~Runners() {
     let_go.swap(board_->due);
   }
   board_->news.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+}
+
+void Runners::work() {
+  // Not through `this`, which may be gone when a long batch ends.
+  const std::shared_ptr<Board> board = board_;
+  const Clock& clock = clock_;
+  while (const VersionPtr version = next(*board, clock)) version->run_next();
 }
 
 void Runners::run(Version& version) {

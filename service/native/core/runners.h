@@ -1,4 +1,4 @@
-// The threads that run batches: as many as there are compute slots, shared by all models.
+// The compute slots: threads that run batches, shared by all models.
 #pragma once
 
 #include <condition_variable>
@@ -19,11 +19,17 @@ namespace seqserve {
 // is due runs. Versions may outlive the runners; after that nobody runs their batches.
 class Runners {
  public:
+  // slots: threads of its own, beside those that others bring to `work`.
   Runners(std::size_t slots, const Clock& clock);
   Runners(const Runners&) = delete;
   Runners& operator=(const Runners&) = delete;
-  // Ends what is being computed, and joins. Drain the versions first.
+  // Stops, and joins its own threads. Drain the versions first.
   ~Runners();
+
+  // Runs batches on the calling thread until `stop`; that one may outlive the runners, the clock may not.
+  void work();
+  // Each thread ends what it computes and takes no more.
+  void stop();
 
   // Before anybody reserves.
   void run(Version& version);
@@ -40,6 +46,7 @@ class Runners {
 
   static VersionPtr next(Board& board, const Clock& clock);
 
+  const Clock& clock_;
   const std::shared_ptr<Board> board_;
   std::vector<std::thread> threads_;
 };

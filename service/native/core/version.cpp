@@ -6,6 +6,23 @@
 
 namespace seqserve {
 
+namespace {
+
+Drop cause_of(Ending ending) {
+  switch (ending) {
+    case Ending::answered: break;  // nothing of it waits
+    case Ending::engine_failed: return Drop::failed;
+    case Ending::expired: return Drop::expired;
+    case Ending::overdue:
+    case Ending::stuck: return Drop::overdue;
+    case Ending::away: return Drop::away;
+    case Ending::closing: return Drop::aborted;
+  }
+  return Drop::departed;
+}
+
+}  // namespace
+
 std::shared_ptr<Version> Version::make(RowWidths widths, Limits limits, Engine engine, const Clock& clock,
                                        Memory memory) {
   return std::make_shared<Version>(Private{}, widths, limits, std::move(engine), clock, std::move(memory));
@@ -16,6 +33,7 @@ Version::Version(Private, RowWidths widths, Limits limits, Engine engine, const 
       limits_(limits),
       engine_(std::move(engine)),
       clock_(clock),
+      ledger_(std::make_shared<BatchLedger>(std::vector<std::uint64_t>{}, std::vector<std::uint64_t>{})),
       staging_(widths, limits, std::move(memory)) {}
 
 void Version::open() {
@@ -27,7 +45,7 @@ void Version::pause() {
   News news;
   Lock lock(mutex_);
   is_open_ = false;
-  turn_away(Ending::not_ready, news);
+  turn_away(Ending::away, news);
   lock.unlock();
   tell(news);
 }
@@ -43,9 +61,9 @@ void Version::abort() {
   Lock lock(mutex_);
   is_closed_ = true;
   if (in_flight_ != nullptr) {
-    for (const Entry& entry : in_flight_->entries) end(entry.request, Ending::shutting_down, news);
+    for (const Entry& entry : in_flight_->entries) end(entry.request, Ending::closing, news);
   }
-  turn_away(Ending::shutting_down, news);
+  turn_away(Ending::closing, news);
   lock.unlock();
   tell(news);
 }
@@ -62,33 +80,38 @@ std::variant<Ticket, Refused> Version::reserve(std::size_t rows, Time deadline) 
   }
   const Time now = clock_.now();
   auto request = std::make_shared<Request>(rows, deadline, now);
-  Refused refused{Refusal::overloaded};
-  {
-    const Lock lock(mutex_);
-    if (!refuses(rows, deadline, now, refused) && staging_.place(request)) {
-      earliest_deadline_ = std::min(earliest_deadline_, deadline);
-      counters_.admit(rows);
-      return Ticket(shared_from_this(), std::move(request));
-    }
-  }
-  counters_.refuse(refused.reason);
-  return refused;
+  const Lock lock(mutex_);
+  std::optional<Refusal> reason = refusal(rows, deadline, now);
+  if (!reason && !staging_.place(request)) reason = Refusal::full;
+  if (reason) return refuse(*reason, rows);
+  earliest_deadline_ = std::min(earliest_deadline_, deadline);
+  return Ticket(shared_from_this(), std::move(request));
 }
 
-bool Version::refuses(std::size_t rows, Time deadline, Time now, Refused& refused) const {
-  const Time estimate = pace_.estimate(staging_.waiting_rows());
-  refused.retry_after = estimate;
-  if (is_closed_) {
-    refused.reason = Refusal::shutting_down;
-  } else if (!is_open_ || is_overdue_) {
-    refused.reason = Refusal::not_ready;
-  } else if (deadline <= now) {
-    refused.reason = Refusal::expired;
-  } else {
-    refused.reason = Refusal::overloaded;
-    return staging_.waiting_rows() + rows > limits_.max_queue_rows || later(now, estimate) > deadline;
-  }
-  return true;
+std::optional<Refused> Version::check(std::size_t rows, Time deadline) {
+  const Time now = clock_.now();
+  const Lock lock(mutex_);
+  const std::optional<Refusal> reason = refusal(rows, deadline, now);
+  return reason ? std::optional(refuse(*reason, rows)) : std::nullopt;
+}
+
+std::optional<Refusal> Version::refusal(std::size_t rows, Time deadline, Time now) const {
+  if (is_closed_) return Refusal::closing;
+  if (is_overdue_) return Refusal::overdue;
+  if (!is_open_) return Refusal::away;
+  if (deadline <= now) return Refusal::expired;
+  if (staging_.waiting_rows() + rows > limits_.max_queue_rows) return Refusal::full;
+  if (later(now, pace_.estimate(staging_.waiting_rows())) > deadline) return Refusal::deadline;
+  return std::nullopt;
+}
+
+Refused Version::refuse(Refusal reason, std::size_t rows) const {
+  ledger_->refuse(reason, rows);
+  Refused refused{reason, staging_.waiting_rows()};
+  const Time estimate = pace_.estimate(refused.waiting_rows);
+  const bool is_of_queue = reason == Refusal::full || reason == Refusal::deadline;
+  if (is_of_queue && estimate > Time{0}) refused.retry_after = estimate;
+  return refused;
 }
 
 void Version::commit(const RequestPtr& request, Completion completion) {
@@ -112,9 +135,8 @@ void Version::abandon(const RequestPtr& request) {
   Lock lock(mutex_);
   staging_.settle(*request, /*is_committed=*/false);
   written_.notify_all();
-  // Also where it had ended meanwhile: there is nobody to tell, so it counts as one who left.
-  request->is_over = true;
-  counters_.leave(is_sealed(*request));
+  // Also where it had ended meanwhile: there is nobody to tell.
+  if (!std::exchange(request->is_over, true)) ledger_->drop(Drop::departed, unreached_rows(*request));
   staging_.withdraw(*request);
   drained_.notify_all();
   announce(std::move(lock));
@@ -127,17 +149,21 @@ bool Version::leave(const RequestPtr& request) {
   request->is_over = true;
   unused = std::move(request->completion);
   request->completion = nullptr;
-  counters_.leave(is_sealed(*request));
+  ledger_->drop(request->deadline <= clock_.now() ? Drop::expired : Drop::departed, unreached_rows(*request));
   staging_.withdraw(*request);
   drained_.notify_all();
   lock.unlock();
   return true;
 }
 
-bool Version::is_sealed(const Request& request) {
-  return std::any_of(request.pieces.begin(), request.pieces.end(), [](const Piece& piece) {
-    return piece.is_held && piece.buffer->phase != Phase::gathering;
-  });
+// Rows that would not reach the model if the request ended now.
+std::size_t Version::unreached_rows(const Request& request) {
+  std::size_t rows = 0;
+  for (const Piece& piece : request.pieces) {
+    const bool is_bound = piece.buffer->phase != Phase::gathering && request.is_committed;
+    if (piece.is_held && !is_bound) rows += piece.rows;
+  }
+  return rows;
 }
 
 // A newcomer who has no time for the delay lets the batch go at once.
@@ -152,6 +178,7 @@ void Version::end(const RequestPtr& request, Ending ending, News& news) {
   if (request->is_over) return;
   request->is_over = true;
   request->ending = ending;
+  ledger_->drop(cause_of(ending), unreached_rows(*request));
   if (!request->is_settled) return;  // told when its writer commits
   staging_.withdraw(*request);
   ++telling_;
@@ -195,15 +222,15 @@ Time Version::sweep() {
 void Version::give_up(Buffer& batch, News& news) {
   is_overdue_ = true;
   for (const Entry& entry : batch.entries) end(entry.request, Ending::overdue, news);
-  turn_away(Ending::not_ready, news);
-  counters_.overdue_batch();
+  turn_away(Ending::stuck, news);
+  ledger_->overdue();
+  if (observer_ != nullptr) observer_->overdue(batch.used_rows);
 }
 
 // Tells each caller, then lets go of the buffers that hold its rows.
 void Version::tell(const News& news) {
   if (news.empty()) return;
   for (const RequestPtr& request : news) {
-    counters_.end(request->ending);
     const Completion completion = std::exchange(request->completion, nullptr);
     completion(outcome_of(*request));
   }
@@ -216,7 +243,7 @@ void Version::tell(const News& news) {
 }
 
 Outcome Version::outcome_of(const Request& request) const {
-  Outcome outcome{request.ending, {}, request.receipt, request.message};
+  Outcome outcome{request.ending, {}, request.receipt, request.failure};
   if (request.ending == Ending::answered) {
     for (const Piece& piece : request.pieces) {
       outcome.parts.push_back({piece.buffer->output(piece.offset), piece.rows});

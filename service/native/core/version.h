@@ -13,12 +13,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
+#include <optional>
 #include <variant>
 #include <vector>
 
+#include "core/batch_ledger.h"
+#include "core/batch_observer.h"
 #include "core/clock.h"
-#include "core/counters.h"
 #include "core/engine.h"
 #include "core/limits.h"
 #include "core/outcome.h"
@@ -44,18 +45,24 @@ class Version : public std::enable_shared_from_this<Version> {
 
   // Before anybody reserves.
   void listen(Listener listener) { listener_ = std::move(listener); }
+  // What counts from now on, and who hears of batches. Before anybody reserves.
+  void count_in(std::shared_ptr<BatchLedger> ledger) { ledger_ = std::move(ledger); }
+  void observe(std::shared_ptr<BatchObserver> observer) { observer_ = std::move(observer); }
 
   // The engine is there, or back.
   void open();
-  // The engine is away: who waits hears not_ready, and who comes is refused. A batch in flight is left to
+  // The engine is away: who waits hears `away`, and who comes is refused. A batch in flight is left to
   // the engine's own answer.
   void pause();
   // Takes nothing new; what is admitted is still computed.
   void close();
-  // Takes nothing new, and everybody who has no answer hears shutting_down now.
+  // Takes nothing new, and everybody who has no answer hears `closing` now.
   void abort();
   // Whether everybody has been answered and nothing runs, within that time.
   bool wait_drained(Time most);
+
+  // What `reserve` would refuse now; counted as if it had.
+  std::optional<Refused> check(std::size_t rows, Time deadline);
 
   // Room for so many rows, 1 to max_request_rows; std::invalid_argument otherwise. Between this and the
   // ticket's commit there is to be no more than the copy, since a batch waits for all of its writers.
@@ -72,7 +79,7 @@ class Version : public std::enable_shared_from_this<Version> {
   // Returns when it wants to be called again; kNever while there is nothing to look after.
   Time sweep();
 
-  Snapshot counters() const { return counters_.read(); }
+  const BatchLedger& ledger() const { return *ledger_; }
   const RowWidths& widths() const { return widths_; }
   const Limits& limits() const { return limits_; }
   std::size_t waiting_rows() const;
@@ -90,15 +97,19 @@ class Version : public std::enable_shared_from_this<Version> {
   void abandon(const RequestPtr& request);
   bool leave(const RequestPtr& request);
 
-  bool refuses(std::size_t rows, Time deadline, Time now, Refused& refused) const;
+  std::optional<Refusal> refusal(std::size_t rows, Time deadline, Time now) const;
+  Refused refuse(Refusal reason, std::size_t rows) const;
+  static std::size_t unreached_rows(const Request& request);
+  Flush flush_reason(const Buffer& batch) const;
   void note_newcomer(const Request& request);
   Buffer* seal(News& news);
-  static bool is_sealed(const Request& request);
   void drop_late(Buffer& batch, News& news);
   void refill(Buffer& batch, std::vector<Move>& moves, News& news);
   void move_rows(Buffer& batch, const std::vector<Move>& moves, Lock lock);
-  bool compute(Buffer& batch, std::string& error) const;
-  void finish(Buffer& batch, bool has_failed, const std::string& error);
+  std::exception_ptr compute(Buffer& batch) const;
+  void finish(Buffer& batch, const std::exception_ptr& failure);
+  void note_end(Buffer& batch, const std::exception_ptr& failure, Time now);
+  void recover(Time computed, const std::exception_ptr& failure);
   void split(Buffer& batch, std::vector<Entry>& entries, Time now, News& news);
   void end(const RequestPtr& request, Ending ending, News& news);
   void turn_away(Ending ending, News& news);
@@ -115,7 +126,8 @@ class Version : public std::enable_shared_from_this<Version> {
   const Engine engine_;
   const Clock& clock_;
   Listener listener_;
-  Counters counters_;
+  std::shared_ptr<BatchLedger> ledger_;
+  std::shared_ptr<BatchObserver> observer_;
 
   mutable std::mutex mutex_;
   std::condition_variable written_;

@@ -1,6 +1,5 @@
 // The life of a batch: sealed, written, freed of gaps, computed, split. See version.h.
 #include <algorithm>
-#include <exception>
 #include <utility>
 
 #include "core/version.h"
@@ -12,10 +11,7 @@ bool Version::run_next() {
   Buffer* batch = seal(news);
   tell(news);
   if (batch == nullptr) return false;
-  counters_.start_batch(batch->used_rows);
-  std::string error;
-  const bool has_failed = !compute(*batch, error);
-  finish(*batch, has_failed, error);
+  finish(*batch, compute(*batch));
   return true;
 }
 
@@ -31,7 +27,8 @@ Buffer* Version::seal(News& news) {
   while (!staging_.is_empty() && staging_.oldest().committed_rows > 0) {
     is_running_ = true;
     is_pressing_ = false;
-    Buffer& batch = staging_.seal(clock_.now());
+    const Time begun = clock_.now();
+    Buffer& batch = staging_.seal(begun);
     in_flight_ = &batch;
     drop_late(batch, news);
     written_.wait(lock, [&batch] { return batch.unwritten == 0; });
@@ -39,12 +36,14 @@ Buffer* Version::seal(News& news) {
     batch.sealed_at = clock_.now();
     refill(batch, moves, news);
     if (batch.used_rows > 0) {
+      ledger_->start(flush_reason(batch), batch.used_rows);
       move_rows(batch, moves, std::move(lock));
+      batch.times.assembly = clock_.now() - begun;
       return &batch;
     }
     in_flight_ = nullptr;
     is_running_ = false;
-    if (std::exchange(is_overdue_, false)) counters_.recover_batch();
+    if (std::exchange(is_overdue_, false)) recover(clock_.now() - batch.sealed_at, nullptr);
     staging_.discard(batch);
   }
   drained_.notify_all();
@@ -55,7 +54,11 @@ Buffer* Version::seal(News& news) {
 void Version::drop_late(Buffer& batch, News& news) {
   for (const Entry& entry : batch.entries) {
     Request& request = *entry.request;
-    if (!request.is_over && request.deadline <= batch.sealed_at) end(entry.request, Ending::expired, news);
+    if (!request.is_over && request.deadline <= batch.sealed_at) {
+      // One that is still being written counts with all its rows when it ends.
+      if (request.is_committed) ledger_->drop(Drop::expired, entry.piece().rows);
+      end(entry.request, Ending::expired, news);
+    }
     if (request.is_over) entry.piece().is_void = true;
   }
 }
@@ -74,6 +77,12 @@ void Version::refill(Buffer& batch, std::vector<Move>& moves, News& news) {
   }
 }
 
+Flush Version::flush_reason(const Buffer& batch) const {
+  if (!staging_.is_empty() || batch.used_rows == limits_.max_batch_rows) return Flush::full;
+  if (is_closed_) return Flush::drain;
+  return limits_.max_queue_delay > Time{0} ? Flush::delay : Flush::idle;
+}
+
 void Version::move_rows(Buffer& batch, const std::vector<Move>& moves, Lock lock) {
   if (moves.empty()) return;
   lock.unlock();
@@ -82,46 +91,61 @@ void Version::move_rows(Buffer& batch, const std::vector<Move>& moves, Lock lock
   staging_.end_moves(batch, moves);
 }
 
-bool Version::compute(Buffer& batch, std::string& error) const {
+// What the engine threw, or null.
+std::exception_ptr Version::compute(Buffer& batch) const {
+  const Time begun = clock_.now();
+  std::exception_ptr failure;
   try {
     engine_(batch.input(0), batch.used_rows, batch.output(0));
-    return true;
-  } catch (const std::exception& caught) {
-    error = caught.what();
   } catch (...) {
-    error = "the engine failed without a word";
+    failure = std::current_exception();
   }
-  return false;
+  batch.times.compute = clock_.now() - begun;
+  return failure;
 }
 
-void Version::finish(Buffer& batch, bool has_failed, const std::string& error) {
+void Version::finish(Buffer& batch, const std::exception_ptr& failure) {
   News news;
   Lock lock(mutex_);
   const Time now = clock_.now();
-  counters_.finish_batch(now - batch.sealed_at);
-  if (has_failed) counters_.fail_batch();
-  if (std::exchange(is_overdue_, false)) {
-    counters_.recover_batch();
-  } else if (!has_failed) {
-    // The wait for a thread counts: where models share one, it is part of this one's pace.
-    pace_.measure(now - std::min(asked_, batch.sealed_at), batch.used_rows);
-  }
+  note_end(batch, failure, now);
   // Out of the buffer, which may be given to others before the last of them is looked at.
   std::vector<Entry> entries = std::move(batch.entries);
   batch.entries.clear();
   batch.phase = Phase::computed;
   in_flight_ = nullptr;
   is_running_ = false;
-  if (has_failed) {
+  if (failure != nullptr) {
     for (const Entry& entry : entries) {
-      if (!entry.request->is_over) entry.request->message = error;
+      if (!entry.request->is_over) entry.request->failure = failure;
       end(entry.request, Ending::engine_failed, news);
     }
   }
+  const std::size_t rows = batch.used_rows;
+  BatchTimes times = batch.times;
   split(batch, entries, now, news);
+  times.split = clock_.now() - now;
+  if (failure == nullptr) ledger_->compute(rows, times);
   drained_.notify_all();
   announce(std::move(lock));
   tell(news);
+}
+
+void Version::note_end(Buffer& batch, const std::exception_ptr& failure, Time now) {
+  if (std::exchange(is_overdue_, false)) {
+    recover(now - batch.sealed_at, failure);
+  } else if (failure != nullptr) {
+    ledger_->fail();
+    if (observer_ != nullptr) observer_->failed(batch.used_rows, failure);
+  } else {
+    // The wait for a thread counts: where models share one, it is part of this one's pace.
+    pace_.measure(now - std::min(asked_, batch.sealed_at), batch.used_rows);
+  }
+}
+
+void Version::recover(Time computed, const std::exception_ptr& failure) {
+  ledger_->recover();
+  if (observer_ != nullptr) observer_->recovered(computed, failure);
 }
 
 // Takes each piece off its request, and lets go of those that nobody waits for.

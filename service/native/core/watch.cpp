@@ -32,9 +32,10 @@ void Watch::look() {
     }
     news_.wait_for(lock, kSweepInterval);
     // Without the lock, since a sweep answers callers, and so may the end of a version.
-    const std::vector<VersionPtr> versions = watched();
+    std::vector<VersionPtr> versions = watched();
     lock.unlock();
     for (const VersionPtr& version : versions) version->sweep();
+    versions.clear();
     lock.lock();
   }
 }

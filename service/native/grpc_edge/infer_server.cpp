@@ -4,12 +4,19 @@
 #include <stdexcept>
 #include <utility>
 
+#include "grpc_edge/generic_call.h"
+#include "grpc_edge/infer_call.h"
+#include "grpc_edge/infer_stream.h"
+
 namespace seqserve::grpc_edge {
 
 namespace {
 
 // However many arrive, a batch is run in between: about two of the largest usual batches.
 constexpr std::size_t kMostEvents = 512;
+// Calls that gRPC may hand over without being asked again.
+constexpr std::size_t kAwaitedCalls = 128;
+constexpr std::size_t kAwaitedOthers = 16;
 // Deadlines are looked after this often while nothing else happens.
 constexpr Time kLongestWait = std::chrono::milliseconds(10);
 
@@ -18,50 +25,70 @@ gpr_timespec from_now(Time time) {
   return time > Time{0} ? gpr_time_from_nanos(time.count(), GPR_TIMESPAN) : gpr_inf_past(GPR_CLOCK_MONOTONIC);
 }
 
-grpc::Status not_served(const grpc::ByteBuffer&, grpc::ByteBuffer&) {
-  return {grpc::StatusCode::UNIMPLEMENTED, "not served by this front"};
-}
-
 }  // namespace
 
-InferServer::InferServer(const Listening& listening, const Clock& clock, Resolve resolve,
+InferServer::InferServer(const CallLimits& limits, const Clock& clock, Elsewhere& elsewhere,
                          std::vector<VersionPtr> inline_versions)
-    : clock_(clock), inline_versions_(std::move(inline_versions)) {
+    : edge_(limits, clock, elsewhere), inline_versions_(std::move(inline_versions)) {}
+
+int InferServer::listen(const Listening& listening) {
+  if (server_ != nullptr) throw std::runtime_error("it listens already");
+  int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(listening.address, grpc::InsecureServerCredentials(), &port_);
-  builder.SetMaxReceiveMessageSize(listening.max_message_bytes);
+  for (const auto& [name, value] : listening.options) builder.AddChannelArgument(name, value);
+  builder.AddListeningPort(listening.address, listening.credentials, &port);
+  builder.SetMaxReceiveMessageSize(edge_.limits.max_message_bytes);
+  builder.SetMaxSendMessageSize(edge_.limits.max_message_bytes);
   // Compressed messages are inflated before their size is looked at; nobody gets that far.
   for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
     builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
   }
-  builder.RegisterService(&service_);
-  queue_ = builder.AddCompletionQueue();
-  server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port_ == 0) throw std::runtime_error("cannot listen on " + listening.address);
-  desk_ = std::make_unique<Desk>(service_, *queue_, clock_, std::move(resolve), not_served);
-  for (std::size_t index = 0; index < listening.awaited_calls; ++index) Call::await(*desk_);
+  builder.RegisterService(&edge_.infer);
+  builder.RegisterAsyncGenericService(&edge_.generic);
+  auto queue = builder.AddCompletionQueue();
+  auto server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    queue->Shutdown();
+    throw std::runtime_error("cannot listen on " + listening.address);
+  }
+  // A handshake may ask them as long as the server is there.
+  credentials_ = listening.credentials;
+  queue_ = std::move(queue);
+  server_ = std::move(server);
+  edge_.queue = queue_.get();
+  for (std::size_t call = 0; call < kAwaitedCalls; ++call) InferCall::await(edge_);
+  for (std::size_t call = 0; call < kAwaitedOthers; ++call) GenericCall::await(edge_);
   thread_ = std::thread([this] { work(); });
+  return port;
 }
 
 InferServer::~InferServer() { stop(Time{0}); }
 
+void InferServer::drain() {
+  edge_.is_draining = true;
+  edge_.streams.for_each([](InferStream& stream) { stream.drain(); });
+}
+
 void InferServer::stop(Time grace) {
   if (!thread_.joinable()) return;
-  desk_->is_stopping = true;
+  edge_.is_stopping = true;
   server_->Shutdown(from_now(grace));
   // Nothing may be put into a queue that was shut down, and a call may still be on its way to its answer.
-  while (desk_->calls != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (edge_.calls != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   queue_->Shutdown();
   thread_.join();
 }
 
 // Work-conserving: nothing waits for a batch to fill up while there is nothing else to do.
 void InferServer::work() {
-  while (take_events(std::clamp(next_due() - clock_.now(), Time{0}, kLongestWait))) {
+  while (take_events(std::clamp(next_due() - edge_.clock.now(), Time{0}, kLongestWait))) {
     while (run_due()) {
       if (!take_events(Time{0})) return;
     }
     for (const VersionPtr& version : inline_versions_) version->sweep();
+    const Time now = edge_.clock.now();
+    edge_.deadlines.sweep(now);
+    edge_.streams.for_each([now](InferStream& stream) { stream.sweep(now); });
   }
 }
 
@@ -76,8 +103,7 @@ bool InferServer::take_events(Time most) {
       case grpc::CompletionQueue::TIMEOUT: return true;
       case grpc::CompletionQueue::GOT_EVENT: break;
     }
-    const auto* event = static_cast<const Call::Event*>(tag);
-    (event->call->*event->happened)(ok);
+    static_cast<const Event*>(tag)->happen(ok);
     until = from_now(Time{0});
   }
   return true;

@@ -3,32 +3,44 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "grpc_edge/call.h"
+#include "grpc_edge/edge.h"
 
 namespace seqserve::grpc_edge {
 
+// options: of gRPC's core, by their names.
 struct Listening {
   std::string address = "127.0.0.1:0";
-  int max_message_bytes = 16 << 20;
-  // Calls that gRPC may hand over without being asked again.
-  std::size_t awaited_calls = 128;
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
+  std::vector<std::pair<std::string, int>> options;
 };
 
 class InferServer {
  public:
   // inline_versions: whose batches run on the server's own thread, which is for engines that take well below
-  // a millisecond; others are run by Runners. Throws std::runtime_error where it cannot listen.
-  InferServer(const Listening& listening, const Clock& clock, Resolve resolve, std::vector<VersionPtr> inline_versions);
+  // a millisecond; others are run by Runners.
+  InferServer(const CallLimits& limits, const Clock& clock, Elsewhere& elsewhere,
+              std::vector<VersionPtr> inline_versions = {});
   InferServer(const InferServer&) = delete;
   InferServer& operator=(const InferServer&) = delete;
   ~InferServer();
 
-  int port() const { return port_; }
+  // The port, a free one for 0. Once. Throws std::runtime_error where it cannot listen.
+  int listen(const Listening& listening);
+
+  // What the hot path serves from now on. Once it returns, no request is being bound to what was served before.
+  void route(std::vector<Route> table) { edge_.routes.replace(std::move(table)); }
+  // Whether there is a hot path at all.
+  void set_hot(bool is_hot) { edge_.is_hot = is_hot; }
+  // Refuses hot requests as shutting down, and ends each native stream once it has answered what it took.
+  void drain();
+  std::uint64_t turned_away() const { return edge_.turned_away; }
 
   // Refuses new calls, waits so long for those in flight, cancels the rest, and joins.
   void stop(Time grace);
@@ -39,14 +51,12 @@ class InferServer {
   bool run_due();
   Time next_due() const;
 
-  const Clock& clock_;
+  Edge edge_;
   const std::vector<VersionPtr> inline_versions_;
-  InferService service_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<Desk> desk_;
   std::thread thread_;
-  int port_ = 0;
 };
 
 }  // namespace seqserve::grpc_edge

@@ -18,10 +18,14 @@ using Responder = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
 class InferService final : public grpc::Service {
  public:
+  static constexpr char kModelInfer[] = "/inference.GRPCInferenceService/ModelInfer";
+  // Served by the generic service.
+  static constexpr char kModelStreamInfer[] = "/inference.GRPCInferenceService/ModelStreamInfer";
+
   InferService() {
     // gRPC owns and frees the method.
     AddMethod(std::make_unique<grpc::internal::RpcServiceMethod>(
-                  "/inference.GRPCInferenceService/ModelInfer", grpc::internal::RpcMethod::NORMAL_RPC, nullptr)
+                  kModelInfer, grpc::internal::RpcMethod::NORMAL_RPC, nullptr)
                   .release());
     MarkMethodRaw(0);
   }

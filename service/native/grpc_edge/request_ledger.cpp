@@ -14,8 +14,7 @@ void RequestLedger::answered(std::size_t examples, const Phases& phases, std::ui
 }
 
 void RequestLedger::ended(int code, Time total) {
-  const auto place = static_cast<std::size_t>(code);
-  add(codes_[place < kCodes ? place : 2], 1);  // 2: UNKNOWN
+  add(codes_[place_of(code)], 1);
   add(failed_, 1);
   add(failed_time_, nanoseconds(total));
   in_flight_.fetch_sub(1, std::memory_order_relaxed);

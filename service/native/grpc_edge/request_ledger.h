@@ -52,6 +52,8 @@ class RequestLedger {
   void encoded(Time time) { encode_.observe(nanoseconds(time)); }
   // Without an answer; code: gRPC's.
   void ended(int code, Time total);
+  // Refused before it was bound.
+  void turned_away(int code) { add(codes_[place_of(code)], 1); }
 
   RequestSnapshot read() const;
 
@@ -59,6 +61,11 @@ class RequestLedger {
   using Count = std::atomic<std::uint64_t>;
 
   static void add(Count& count, std::uint64_t more) { count.fetch_add(more, std::memory_order_relaxed); }
+  // Of a code that gRPC does not know: UNKNOWN's.
+  static std::size_t place_of(int code) {
+    const auto place = static_cast<std::size_t>(code);
+    return place < kCodes ? place : 2;
+  }
   static std::uint64_t nanoseconds(Time time) { return static_cast<std::uint64_t>(time.count() < 0 ? 0 : time.count()); }
 
   std::array<Count, kCodes> codes_{};

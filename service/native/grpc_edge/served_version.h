@@ -2,27 +2,32 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/version.h"
+#include "grpc_edge/request_ledger.h"
 #include "wire/tensor_check.h"
 
 namespace seqserve::grpc_edge {
 
-// output_shape: of one example.
+// output_shape: of one example. receipt: further text parameters of each reply. sum_tolerance: probabilities
+// are to sum to 1 so closely; none for other outputs.
 struct ServedVersion {
   std::string model;
   std::string number;
   VersionPtr queue;
+  std::shared_ptr<RequestLedger> ledger;
   wire::InputRules input;
   std::string output_name;
   std::vector<std::int64_t> output_shape;
+  std::vector<std::pair<std::string, std::string>> receipt;
+  std::optional<float> sum_tolerance;
 };
 
-// Which version answers a request; nullptr where that is not decided here. Called on the edge's thread only.
-using Resolve = std::function<const ServedVersion*(std::string_view model, std::string_view version)>;
+using ServedPtr = std::shared_ptr<const ServedVersion>;
 
 }  // namespace seqserve::grpc_edge

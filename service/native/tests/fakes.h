@@ -36,6 +36,15 @@ struct FakeEngine {
   }
 };
 
+inline std::string words_of(const std::exception_ptr& failure) {
+  if (failure == nullptr) return "";
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
 // What a caller heard, if it has.
 struct Heard {
   std::optional<Ending> ending;
@@ -48,7 +57,7 @@ struct Heard {
     ++times;
     ending = outcome.ending;
     receipt = outcome.receipt;
-    message = outcome.message;
+    message = words_of(outcome.failure);
     for (const Rows& part : outcome.parts) rows.insert(rows.end(), part.numbers, part.numbers + part.count);
   }
 };

@@ -24,8 +24,8 @@ using Batches = std::vector<std::vector<std::string>>;
 
 const std::map<std::string, std::string> kWords{
     {"answered", "answered"},          {"engine_failed", "engine_failed"}, {"expired", "deadline_exceeded"},
-    {"overdue", "deadline_exceeded"},  {"not_ready", "unavailable"},       {"shutting_down", "shutting_down"},
-    {"overloaded", "overloaded"},
+    {"overdue", "deadline_exceeded"},  {"stuck", "unavailable"},           {"away", "unavailable"},
+    {"closing", "shutting_down"},      {"full", "overloaded"},             {"deadline", "overloaded"},
 };
 
 Time seconds(double count) { return Time{static_cast<Time::rep>(std::llround(count * 1e9))}; }
@@ -184,7 +184,7 @@ class Replay {
 
   std::string outcome(std::size_t index) const {
     const Caller& caller = callers_[index];
-    if (!caller.is_admitted()) return kWords.at(name(caller.refused().reason));
+    if (!caller.is_admitted()) return refusal(caller.refused().reason);
     const Heard& heard = caller.heard();
     if (has_left_[index]) return heard.times == 0 ? "left" : "left and heard";
     if (!heard.ending) return "waiting";
@@ -192,6 +192,11 @@ class Replay {
     const std::vector<float> expected(sizes_[index], static_cast<float>(index) + 0.5F);
     if (heard.ending == Ending::answered && heard.rows != expected) return "answered with others' rows";
     return kWords.at(name(*heard.ending));
+  }
+
+  static std::string refusal(Refusal reason) {
+    // The same word, and another answer: who is in the batch hears of time, who comes hears of the engine.
+    return reason == Refusal::overdue ? "unavailable" : kWords.at(name(reason));
   }
 
   FakeClock clock_;

@@ -68,6 +68,20 @@ TEST(Runners, WaitForTheDelayOfAVersion) {
   EXPECT_GE(clock.now() - before, 5ms);
 }
 
+TEST(Runners, ThreadsOfOthersWorkUntilTheyAreStopped) {
+  const SteadyClock clock;
+  Runners runners(0, clock);
+  const VersionPtr version = Version::make({1, 1}, batches_of(4), double_rows, clock);
+  runners.run(*version);
+  version->open();
+  Answer answer = submit(*version);
+  std::thread thread([&runners] { runners.work(); });
+  EXPECT_EQ(answer.get(), Ending::answered);
+  runners.stop();
+  thread.join();
+  runners.work();  // returns at once
+}
+
 TEST(Runners, MayGoBeforeTheirVersions) {
   const SteadyClock clock;
   const VersionPtr version = Version::make({1, 1}, batches_of(4), double_rows, clock);
@@ -78,7 +92,7 @@ TEST(Runners, MayGoBeforeTheirVersions) {
   version->open();
   Answer answer = submit(*version);
   version->abort();
-  EXPECT_EQ(answer.get(), Ending::shutting_down);
+  EXPECT_EQ(answer.get(), Ending::closing);
 }
 
 TEST(Sealing, WaitsForWritersAndLeavesOutThoseWhoLetGo) {
@@ -99,7 +113,7 @@ TEST(Sealing, WaitsForWritersAndLeavesOutThoseWhoLetGo) {
   EXPECT_EQ(answer.get(), Ending::answered);
   EXPECT_EQ(engine.batches, (std::vector<std::vector<float>>{{1, 3}}));
   EXPECT_EQ(writer.heard().rows, (std::vector<float>{6}));
-  EXPECT_EQ(version->counters().left_after_sealing, 1U);
+  EXPECT_EQ(version->ledger().read().dropped[static_cast<std::size_t>(Drop::departed)], 1U);
   EXPECT_EQ(version->buffers_in_use(), 0U);
 }
 

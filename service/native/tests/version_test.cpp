@@ -19,6 +19,8 @@ class VersionTest : public ::testing::Test {
     version->open();
   }
 
+  std::uint64_t dropped(Drop cause) const { return version->ledger().read().dropped[static_cast<std::size_t>(cause)]; }
+
   static Limits small() {
     Limits small;
     small.max_batch_rows = 4;
@@ -77,7 +79,7 @@ TEST_F(VersionTest, WhoLeavesBeforeSealingNeverReachesTheModel) {
   EXPECT_EQ(b.heard().rows, (std::vector<float>{4}));
   EXPECT_EQ(c.heard().rows, (std::vector<float>{6}));
   EXPECT_EQ(a.heard().times, 0);
-  EXPECT_EQ(version->counters().left_before_sealing, 1U);
+  EXPECT_EQ(dropped(Drop::departed), 1U);
 }
 
 TEST_F(VersionTest, AGapThatNoPieceFitsIsClosedWhenTheBatchIsSealed) {
@@ -153,7 +155,7 @@ TEST_F(VersionTest, WhoLeavesLaterIsComputedAndDiscarded) {
   EXPECT_EQ(engine.batches, (std::vector<std::vector<float>>{{1, 2}}));
   EXPECT_EQ(a.heard().times, 0);
   EXPECT_EQ(b.heard().rows, (std::vector<float>{4}));
-  EXPECT_EQ(version->counters().left_after_sealing, 1U);
+  EXPECT_EQ(dropped(Drop::departed), 0U);
   EXPECT_EQ(version->buffers_in_use(), 0U);
 }
 
@@ -161,7 +163,7 @@ TEST_F(VersionTest, ATicketThatIsLetGoGivesItsRoomBack) {
   { Caller caller(*version, {1, 2, 3}); }
   EXPECT_EQ(version->waiting_rows(), 0U);
   EXPECT_EQ(version->buffers_in_use(), 0U);
-  EXPECT_EQ(version->counters().left_before_sealing, 1U);
+  EXPECT_EQ(dropped(Drop::departed), 3U);
 }
 
 TEST_F(VersionTest, WhoIsStillWritingIsNotMoved) {
@@ -190,7 +192,7 @@ TEST_F(VersionTest, AFailureAnswersAllOfItsBatchAndNobodyElse) {
   EXPECT_EQ(a.heard().ending, Ending::engine_failed);
   EXPECT_EQ(b.heard().message, "out of memory");
   EXPECT_EQ(c.heard().rows, (std::vector<float>{6}));
-  EXPECT_EQ(version->counters().failed_batches, 1U);
+  EXPECT_EQ(version->ledger().read().failed, 1U);
   EXPECT_EQ(version->buffers_in_use(), 0U);
 }
 
@@ -206,9 +208,9 @@ TEST_F(VersionTest, WhatStillWaitsOfAFailedRequestIsDropped) {
 
 TEST_F(VersionTest, AFullQueueRefusesWholeRequests) {
   const Caller a = ask(*version, {1, 2, 3, 4, 5, 6, 7, 8, 9});
-  EXPECT_EQ(ask(*version, {1, 2}).refused().reason, Refusal::overloaded);
+  EXPECT_EQ(ask(*version, {1, 2}).refused().reason, Refusal::full);
   EXPECT_TRUE(ask(*version, {1}).is_admitted());
-  EXPECT_EQ(version->counters().refused[static_cast<std::size_t>(Refusal::overloaded)], 1U);
+  EXPECT_EQ(version->ledger().read().refused[static_cast<std::size_t>(Refusal::full)], 2U);
 }
 
 TEST_F(VersionTest, RequestsThatNoVersionCouldTakeAreTheCallersMistake) {
@@ -226,7 +228,7 @@ TEST_F(VersionTest, ADeadlineThatTheQueueWouldMissIsRefused) {
   version->run_next();
   ask(*version, {1, 2, 3});
   const Caller hopeless = ask(*version, {1}, clock.now() + 3s);
-  EXPECT_EQ(hopeless.refused().reason, Refusal::overloaded);
+  EXPECT_EQ(hopeless.refused().reason, Refusal::deadline);
   EXPECT_NEAR(std::chrono::duration<double>(hopeless.refused().retry_after).count(), 3.6, 1e-6);
   EXPECT_TRUE(ask(*version, {1}, clock.now() + 4s).is_admitted());
 }
@@ -272,7 +274,7 @@ TEST_F(VersionTest, ClosingFinishesWhatIsQueuedAndTakesNothingNew) {
   start();
   const Caller a = ask(*version, {1});
   version->close();
-  EXPECT_EQ(ask(*version, {2}).refused().reason, Refusal::shutting_down);
+  EXPECT_EQ(ask(*version, {2}).refused().reason, Refusal::closing);
   EXPECT_FALSE(version->wait_drained(0s));
   EXPECT_TRUE(version->run_next());
   EXPECT_EQ(a.heard().ending, Ending::answered);
@@ -283,9 +285,9 @@ TEST_F(VersionTest, AbortAnswersEverybodyAtOnce) {
   const Caller a = ask(*version, {1, 2, 3, 4, 5});
   Caller writer(*version, {1});
   version->abort();
-  EXPECT_EQ(a.heard().ending, Ending::shutting_down);
+  EXPECT_EQ(a.heard().ending, Ending::closing);
   writer.commit();
-  EXPECT_EQ(writer.heard().ending, Ending::shutting_down) << "told as soon as somebody listens";
+  EXPECT_EQ(writer.heard().ending, Ending::closing) << "told as soon as somebody listens";
   EXPECT_TRUE(version->wait_drained(0s));
   EXPECT_EQ(version->buffers_in_use(), 0U);
 }
@@ -295,19 +297,19 @@ TEST_F(VersionTest, WhoLetsGoOfWhatHadEndedHasLeft) {
     Caller writer(*version, {1});
     version->pause();
   }
-  EXPECT_EQ(version->counters().left(), 1U);
-  EXPECT_EQ(version->counters().all_ended(), 0U);
+  EXPECT_EQ(dropped(Drop::away), 1U);
+  EXPECT_EQ(dropped(Drop::departed), 0U) << "it counts once";
   EXPECT_EQ(version->buffers_in_use(), 0U);
 }
 
 TEST_F(VersionTest, NotReadyUntilOpenAndWhileTheEngineIsAway) {
   version = Version::make({1, 1}, limits, [this](auto... batch) { engine.run(batch...); }, clock);
-  EXPECT_EQ(ask(*version, {1}).refused().reason, Refusal::not_ready);
+  EXPECT_EQ(ask(*version, {1}).refused().reason, Refusal::away);
   version->open();
   const Caller a = ask(*version, {1});
   version->pause();
-  EXPECT_EQ(a.heard().ending, Ending::not_ready);
-  EXPECT_EQ(ask(*version, {1}).refused().reason, Refusal::not_ready);
+  EXPECT_EQ(a.heard().ending, Ending::away);
+  EXPECT_EQ(ask(*version, {1}).refused().reason, Refusal::away);
   version->open();
   EXPECT_TRUE(ask(*version, {1}).is_admitted());
 }
@@ -320,8 +322,8 @@ TEST_F(VersionTest, AnOverdueBatchAnswersEverybodyAndTheVersionRecovers) {
     waiting = &late;
     clock.advance(1s);
     version->sweep();
-    EXPECT_EQ(late.heard().ending, Ending::not_ready);
-    EXPECT_EQ(ask(*version, {1}).refused().reason, Refusal::not_ready);
+    EXPECT_EQ(late.heard().ending, Ending::stuck);
+    EXPECT_EQ(ask(*version, {1}).refused().reason, Refusal::overdue);
     EXPECT_EQ(version->buffers_in_use(), 1U) << "the engine still writes into it";
     engine.run(batch...);
   }, clock);
@@ -331,7 +333,7 @@ TEST_F(VersionTest, AnOverdueBatchAnswersEverybodyAndTheVersionRecovers) {
   EXPECT_EQ(a.heard().ending, Ending::overdue);
   EXPECT_EQ(a.heard().times, 1);
   EXPECT_TRUE(ask(*version, {1}).is_admitted());
-  EXPECT_EQ(version->counters().recovered_batches, 1U);
+  EXPECT_EQ(version->ledger().read().recovered, 1U);
 }
 
 TEST_F(VersionTest, NeitherEngineNorCompletionRunsUnderTheLock) {
@@ -378,17 +380,115 @@ TEST_F(VersionTest, AReceiptTellsWaitComputingAndBatch) {
   EXPECT_EQ(a.heard().receipt.batch_rows, 3U);
 }
 
-TEST_F(VersionTest, CountersAddUp) {
+TEST_F(VersionTest, RowsThatNeverReachedTheModelAreCountedByTheirCause) {
   ask(*version, {1, 2, 3});
   ask(*version, {4}).ticket().leave();
+  Caller late = ask(*version, {5}, clock.now() + 1s);
+  clock.advance(1s);
+  late.ticket().leave();
+  const Caller sealed_late = ask(*version, {6}, clock.now() + 1s);
+  clock.advance(1s);
   version->run_next();
-  const Snapshot counts = version->counters();
-  EXPECT_EQ(counts.admitted, 2U);
-  EXPECT_EQ(counts.admitted_rows, 4U);
-  EXPECT_EQ(counts.all_ended() + counts.left(), counts.admitted);
-  EXPECT_EQ(counts.batches, 1U);
-  EXPECT_EQ(counts.batch_rows, 3U);
-  EXPECT_EQ(counts.batch_sizes[2], 1U) << "up to 4 rows";
+  EXPECT_EQ(dropped(Drop::departed), 1U);
+  EXPECT_EQ(dropped(Drop::expired), 2U);
+  ask(*version, {7, 8});
+  version->pause();
+  version->open();
+  ask(*version, {9, 10, 11});
+  version->abort();
+  EXPECT_EQ(dropped(Drop::away), 2U);
+  EXPECT_EQ(dropped(Drop::aborted), 3U);
+}
+
+TEST_F(VersionTest, WhatStillWaitsOfAFailedRequestIsCounted) {
+  ask(*version, {0, 1, 2, 3, 4, 5});
+  engine.failure = "away";
+  version->run_next();
+  EXPECT_EQ(dropped(Drop::failed), 2U);
+}
+
+TEST_F(VersionTest, BatchesAreCountedByWhatSealedThemAndBySize) {
+  const auto ledger = std::make_shared<BatchLedger>(std::vector<std::uint64_t>{1'000'000'000}, std::vector<std::uint64_t>{1, 4});
+  version = Version::make({1, 1}, limits, [this](auto... batch) {
+    engine.run(batch...);
+    clock.advance(2s);
+  }, clock);
+  version->count_in(ledger);
+  version->open();
+  ask(*version, {1, 2, 3, 4, 5});
+  version->run_next();
+  version->run_next();
+  ask(*version, {6});
+  version->close();
+  version->run_next();
+  const BatchSnapshot counts = ledger->read();
+  EXPECT_EQ(counts.reasons, (std::array<std::uint64_t, kFlushes>{1, 1, 0, 1})) << "full, idle, delay, drain";
+  EXPECT_EQ(counts.examples.buckets, (std::vector<std::uint64_t>{2, 1, 0}));
+  EXPECT_EQ(counts.examples.sum, 6U);
+  EXPECT_EQ(counts.compute.buckets, (std::vector<std::uint64_t>{0, 3}));
+  EXPECT_EQ(counts.by_size.at(1).batches, 2U);
+  EXPECT_EQ(counts.by_size.at(1).compute, 4'000'000'000U);
+  EXPECT_EQ(counts.by_size.at(4).batches, 1U);
+}
+
+TEST_F(VersionTest, ACheckSaysWhatAReservationWouldAndTakesNothing) {
+  EXPECT_FALSE(version->check(10, kNever).has_value());
+  EXPECT_EQ(version->waiting_rows(), 0U);
+  EXPECT_EQ(version->check(11, kNever)->reason, Refusal::full);
+  EXPECT_EQ(version->check(11, kNever)->retry_after, kRetryGuess);
+  EXPECT_EQ(version->check(1, clock.now())->reason, Refusal::expired);
+}
+
+// Remembers what it heard, in order.
+struct Notes final : BatchObserver {
+  void failed(std::size_t rows, const std::exception_ptr& failure) override {
+    heard.push_back("failed " + std::to_string(rows) + " " + words_of(failure));
+  }
+  void overdue(std::size_t rows) override { heard.push_back("overdue " + std::to_string(rows)); }
+  void recovered(Time computed, const std::exception_ptr& failure) override {
+    heard.push_back("recovered " + std::to_string(computed / 1s) + " " + words_of(failure));
+  }
+  std::vector<std::string> heard;
+};
+
+TEST_F(VersionTest, AnObserverHearsOfBatchesThatGoWrong) {
+  limits.max_batch_time = 1s;
+  Time takes = 0s;
+  version = Version::make({1, 1}, limits, [&](auto... batch) {
+    clock.advance(takes);
+    version->sweep();
+    engine.run(batch...);
+  }, clock);
+  const auto notes = std::make_shared<Notes>();
+  version->observe(notes);
+  version->open();
+  ask(*version, {1, 2});
+  engine.failure = "broken";
+  version->run_next();
+  takes = 3s;
+  ask(*version, {3});
+  version->run_next();
+  engine.failure.clear();
+  ask(*version, {4});
+  version->run_next();
+  EXPECT_EQ(notes->heard, (std::vector<std::string>{"failed 2 broken", "overdue 1", "recovered 3 broken", "overdue 1",
+                                                    "recovered 3 "}));
+}
+
+TEST_F(VersionTest, CallersSeeWhatTheEngineThrew) {
+  version = Version::make({1, 1}, limits, [](auto...) { throw EngineFault(7, 8, "full", "OVERLOADED", 2s); }, clock);
+  version->open();
+  Caller caller(*version, {1});
+  std::uint64_t number = 0;
+  caller.ticket().commit([&number](const Outcome& outcome) {
+    try {
+      std::rethrow_exception(outcome.failure);
+    } catch (const EngineFault& fault) {
+      number = fault.number;
+    }
+  });
+  version->run_next();
+  EXPECT_EQ(number, 7U);
 }
 
 }  // namespace

@@ -1,15 +1,12 @@
 #include "wire/infer_response.h"
 
-#include <cstring>
+#include "wire/writing.h"
 
 namespace seqserve::wire {
 
 namespace {
 
-// Tags of proto/inference.proto: all field numbers are below 16, so each is one byte.
-constexpr std::uint8_t varint_tag(unsigned field) { return static_cast<std::uint8_t>(field << 3); }
-constexpr std::uint8_t length_tag(unsigned field) { return static_cast<std::uint8_t>(field << 3 | 2); }
-
+// Tags of proto/inference.proto.
 constexpr std::uint8_t kModelName = length_tag(1);
 constexpr std::uint8_t kModelVersion = length_tag(2);
 constexpr std::uint8_t kId = length_tag(3);
@@ -23,71 +20,27 @@ constexpr std::uint8_t kContents = length_tag(5);
 constexpr std::uint8_t kFp32Contents = length_tag(6);
 constexpr std::uint8_t kMapKey = length_tag(1);
 constexpr std::uint8_t kMapValue = length_tag(2);
+constexpr std::uint8_t kBoolParam = varint_tag(1);
 constexpr std::uint8_t kInt64Param = varint_tag(2);
 constexpr std::uint8_t kStringParam = length_tag(3);
+// Of ModelStreamInferResponse.
+constexpr std::uint8_t kErrorMessage = length_tag(1);
+constexpr std::uint8_t kInferResponse = length_tag(2);
 constexpr std::string_view kFp32 = "FP32";
-
-// Measures what Writer writes; both are driven by the same functions below, so they cannot disagree.
-class Measure {
- public:
-  void byte(std::uint8_t) { ++size_; }
-  void bytes(const void*, std::size_t count) { size_ += count; }
-  std::size_t size() const { return size_; }
-
- private:
-  std::size_t size_ = 0;
-};
-
-class Writer {
- public:
-  explicit Writer(std::uint8_t* to) : to_(to) {}
-  void byte(std::uint8_t byte) { *to_++ = byte; }
-  void bytes(const void* from, std::size_t count) {
-    if (count != 0) std::memcpy(to_, from, count);
-    to_ += count;
-  }
-  std::uint8_t* end() const { return to_; }
-
- private:
-  std::uint8_t* to_;
-};
-
-template <typename Sink>
-void put_varint(Sink& sink, std::uint64_t number) {
-  while (number >= 0x80) {
-    sink.byte(static_cast<std::uint8_t>(number | 0x80));
-    number >>= 7;
-  }
-  sink.byte(static_cast<std::uint8_t>(number));
-}
-
-// proto3 leaves out what is empty.
-template <typename Sink>
-void put_text(Sink& sink, std::uint8_t tag, std::string_view text) {
-  if (text.empty()) return;
-  sink.byte(tag);
-  put_varint(sink, text.size());
-  sink.bytes(text.data(), text.size());
-}
-
-// A message or a packed field: measured, then written behind its length.
-template <typename Sink, typename Put>
-void put_nested(Sink& sink, std::uint8_t tag, const Put& put) {
-  Measure measure;
-  put(measure);
-  sink.byte(tag);
-  put_varint(sink, measure.size());
-  put(sink);
-}
 
 template <typename Sink>
 void put_value(Sink& sink, const ReplyParameter& parameter) {
+  // One of several: there even where it is false, 0 or empty.
+  if (const auto* is_true = std::get_if<bool>(&parameter.value)) {
+    sink.byte(kBoolParam);
+    sink.byte(*is_true ? 1 : 0);
+    return;
+  }
   if (const auto* number = std::get_if<std::int64_t>(&parameter.value)) {
     sink.byte(kInt64Param);
     put_varint(sink, static_cast<std::uint64_t>(*number));
     return;
   }
-  // One of several: there even where it is empty.
   const auto text = std::get<std::string_view>(parameter.value);
   sink.byte(kStringParam);
   put_varint(sink, text.size());
@@ -133,6 +86,17 @@ void put_response(Sink& sink, const InferResponse& response) {
   if (response.is_raw) put_content(sink, kRawOutputContents, response);
 }
 
+template <typename Sink>
+void put_stream_response(Sink& sink, const InferResponse& response) {
+  put_nested(sink, kInferResponse, [&](auto& nested) { put_response(nested, response); });
+}
+
+template <typename Sink>
+void put_stream_error(Sink& sink, std::string_view words, std::string_view id) {
+  put_text(sink, kErrorMessage, words);
+  put_nested(sink, kInferResponse, [&](auto& nested) { put_text(nested, kId, id); });
+}
+
 }  // namespace
 
 std::size_t size(const InferResponse& response) {
@@ -145,6 +109,27 @@ std::uint8_t* write(const InferResponse& response, std::uint8_t* to) {
   Writer writer(to);
   put_response(writer, response);
   return writer.end();
+}
+
+std::size_t stream_size(const InferResponse& response) {
+  Measure measure;
+  put_stream_response(measure, response);
+  return measure.size();
+}
+
+std::uint8_t* write_streamed(const InferResponse& response, std::uint8_t* to) {
+  Writer writer(to);
+  put_stream_response(writer, response);
+  return writer.end();
+}
+
+std::string stream_error(std::string_view words, std::string_view id) {
+  Measure measure;
+  put_stream_error(measure, words, id);
+  std::string bytes(measure.size(), '\0');
+  Writer writer(reinterpret_cast<std::uint8_t*>(bytes.data()));
+  put_stream_error(writer, words, id);
+  return bytes;
 }
 
 }  // namespace seqserve::wire

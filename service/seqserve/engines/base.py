@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seqserve.archive import Archive
 from seqserve.tensors import FloatArray
 
 __all__ = [
-    "DeviceMemory", "DeviceUse", "Engine", "EngineObserver", "FloatArray", "LoadedModel", "Presence",
+    "DeviceMemory", "DeviceUse", "DirectModel", "Engine", "EngineObserver", "FloatArray", "LoadedModel",
+    "Presence",
 ]  # fmt: skip
 
 
@@ -51,6 +52,18 @@ class LoadedModel(Protocol):
 
     async def unload(self) -> None:
         """Give back what the version holds. Calls after it are an error."""
+        ...
+
+
+@runtime_checkable
+class DirectModel(Protocol):
+    """A loaded model that computes in whatever thread asks it to, beside its `infer`."""
+
+    def compute(self, batch: FloatArray, out: FloatArray) -> None:
+        """One forward pass: batch [n, *example] FP32 → out [n, output width], which is written into.
+
+        Both belong to the caller: nothing of them is kept. Raises what `infer` raises.
+        """
         ...
 
 

@@ -36,6 +36,10 @@ class EmbeddedModel:
         """See LoadedModel.infer; at most `max_batch_size` examples."""
         return await self._threads.forward(self._module, batch, self._largest)
 
+    def compute(self, batch: FloatArray, out: FloatArray) -> None:
+        """See DirectModel.compute; at most `max_batch_size` examples."""
+        self._threads.compute(self._module, batch, out, self._largest)
+
     async def unload(self) -> None:
         """Nothing is held beyond the module itself."""
 

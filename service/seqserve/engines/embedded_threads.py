@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from seqserve.engines.base import FloatArray
+from seqserve.engines.embedded_device import Device
 from seqserve.engines.embedded_faults import MODULE_ERRORS, DeviceFaults, cause_of
 from seqserve.engines.embedded_staging import Lane
 from seqserve.errors import EngineContractError
@@ -19,18 +20,21 @@ T = TypeVar("T")
 
 
 class _Mine(threading.local):
-    """What each thread has for itself."""
+    """What each thread has for itself, from its first look at it."""
 
-    lane: Lane
+    def __init__(self, device: Device) -> None:
+        # In a new thread BLAS begins with all cores of the host, until torch has told it better.
+        torch.set_num_threads(torch.get_num_threads())
+        self.lane: Lane = device.enter()
 
 
 class ComputeThreads:
-    """Some threads, each with its own way to the device."""
+    """Some threads, and those that others bring, each with its own way to the device."""
 
     def __init__(self, faults: DeviceFaults, count: int, name: str) -> None:
         self._faults = faults
-        self._mine = _Mine()
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=self._enter)
+        self._mine = _Mine(faults.device)
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def forward(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
         """One forward pass: [n, *example] → [n, *output], n ≤ `largest`, the same in every call.
@@ -49,10 +53,17 @@ class ComputeThreads:
         """Take nothing more; what a thread is at ends on its own."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _enter(self) -> None:
-        # In a new thread BLAS begins with all cores of the host, until torch has told it better.
-        torch.set_num_threads(torch.get_num_threads())
-        self._mine.lane = self._faults.device.enter()
+    def compute(
+        self, module: torch.jit.ScriptModule, batch: FloatArray, out: FloatArray, largest: int
+    ) -> None:
+        """One forward pass in the calling thread, its rows written to `out` [n, output width].
+
+        Raises what `forward` raises.
+        """
+        rows = self._forward(module, batch, largest)
+        if rows.size != out.size:
+            raise EngineContractError(f"the module answered {list(rows.shape)} where {list(out.shape)} go")
+        out[:] = rows if rows.ndim == out.ndim else rows.reshape(out.shape)
 
     def _forward(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
         try:
@@ -80,5 +91,5 @@ def _rows_of(output: object, sent: int, wanted: int) -> FloatArray:
         raise EngineContractError(f"the module answered {list(output.shape)} to {sent} examples")
     if wanted < sent:
         output = output[:wanted]
-    rows: FloatArray = output.to("cpu").numpy()
+    rows: FloatArray = (output if output.is_cpu else output.cpu()).numpy()
     return rows

@@ -94,6 +94,7 @@ class Boundary:
     max_message_bytes: int
     gate: Gate
     _streams: Streams = field(default_factory=Streams)
+    _stream_methods: dict[str, tuple[MethodDescriptor, StreamMethod]] = field(default_factory=dict)
 
     def handler(
         self,
@@ -106,7 +107,12 @@ class Boundary:
         handlers = {name: self._unary(by_name[name], method) for name, method in methods.items()}
         for name, stream in (streams or {}).items():
             handlers[name] = self._bidirectional(by_name[name], stream)
+            self._stream_methods[f"/{service.full_name}/{name}"] = by_name[name], stream
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def stream_call(self, path: str, context: Context) -> StreamCall:
+        """One stream of a method by its path, for who reads and writes its messages elsewhere."""
+        return StreamCall(self, *self._stream_methods[path], context)
 
     def drain(self) -> None:
         """End every stream as UNAVAILABLE, once it has answered what it has taken."""

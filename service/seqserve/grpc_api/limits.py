@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
+from seqserve.message_size import needed_bytes
+from seqserve.signature import Signature
+
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class GrpcLimits:
@@ -23,6 +30,16 @@ class GrpcLimits:
     keepalive_minimum_seconds: float
     handshake_timeout_seconds: float
     idle_timeout_seconds: float
+
+    def warn_of_what_does_not_fit(self, signature: Signature, max_request_examples: int) -> None:
+        """Say in the log where the largest requests of a model are larger than a message may be."""
+        needed = needed_bytes(signature, max_request_examples)
+        if needed > self.max_message_bytes:
+            log.warning(
+                "the largest requests of this model do not fit into a message",
+                model=signature.name, version=signature.version, needed_bytes=needed,
+                limit_bytes=self.max_message_bytes, hint="restart, or set max_message_bytes",
+            )  # fmt: skip
 
     def options(self) -> list[tuple[str, int]]:
         """Source of the names: gRPC core, include/grpc/impl/channel_arg_names.h."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from seqserve.access.gate import Gate
+from seqserve.batching.ledgers import ReadCounts, no_counts
 from seqserve.http_api import binary_extension
 from seqserve.http_api.boundary import Boundary
 from seqserve.http_api.infer import Infer
@@ -45,17 +46,18 @@ def build_app(
     tracing: Tracing,
     gate: Gate,
     control: ModelControl | None = None,
+    read_counts: ReadCounts = no_counts,
 ) -> Starlette:
     """The application.
 
-    gate: knows who may call what.
+    gate: knows who may call what. read_counts: what metrics are to add to their own.
     control: where the model repository extension is to be served on this port as well.
     """
     operations = _operations(predictor, statistics, limits, control)
     boundary = Boundary(tracing, gate)
     routes = [
         *(operation.route(boundary) for operation in operations),
-        *Probes(predictor.repository, registry, relay, boundary).routes(),
+        *Probes(predictor.repository, registry, relay, boundary, read_counts).routes(),
         _openapi_route(operations, boundary),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: boundary.unknown_path})

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from seqserve.batching.ledgers import ReadCounts, no_counts
 from seqserve.http_api.boundary import Boundary
 from seqserve.metrics.relay import Relay
 from seqserve.metrics.repository import Scrape, repository_gauges
@@ -25,6 +26,7 @@ class Probes:
     registry: CollectorRegistry
     relay: Relay
     boundary: Boundary
+    read_counts: ReadCounts = no_counts
     _writing: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "metrics"))
 
     def routes(self) -> list[Route]:
@@ -37,7 +39,7 @@ class Probes:
 
     async def metrics(self, _: Request) -> Response:
         """Prometheus's text, ours and then TorchServe's; a thread of its own writes it beside the calls."""
-        scrape = Scrape(self.registry, repository_gauges(self.repository))
+        scrape = Scrape(self.registry, repository_gauges(self.repository), self.read_counts())
         text = await asyncio.get_running_loop().run_in_executor(self._writing, generate_latest, scrape)
         return Response(text + await self.relay.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -31,11 +31,12 @@ from seqserve.repository.versions import ModelState, ModelVersion
 class Metrics(LoadObserver, EngineObserver):
     """All that is counted; one for each registry.
 
+    front: what answers gRPC.
     out_of_memory: to be increased, in any thread, when a device had no memory for a batch.
     refused_connections: to be increased for each HTTP connection that was one too many.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, front: str = "python") -> None:
         # They double the number of series, and Prometheus itself notices when a counter starts again.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client's
         self._registry = registry
@@ -54,6 +55,7 @@ class Metrics(LoadObserver, EngineObserver):
         self._event_loop_lag = table.EVENT_LOOP_LAG_SECONDS.make(registry)
         self._build = table.BUILD.make(registry)
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._front = front
         self.describe_engine("", "")
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
@@ -118,6 +120,7 @@ class Metrics(LoadObserver, EngineObserver):
                 "engine": engine,
                 "device": device,
                 "torch": str(getattr(torch, "__version__", "")),
+                "front": self._front,
             }
         )
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from seqserve.batching.ledgers import VersionCounts
+from seqserve.metrics.merged import merge
 from seqserve.metrics.table import (
     MODEL_LABEL,
     MODEL_STATE,
@@ -24,15 +27,18 @@ from seqserve.repository.versions import ModelState
 
 @dataclass(frozen=True, slots=True)
 class Scrape(Collector):
-    """All that one scrape sees: a registry, which any thread may read, and gauges that were read before."""
+    """All that one scrape sees: a registry, which any thread may read, and gauges that were read before.
+
+    counts: what is to be added to both, of a queue that counts for itself.
+    """
 
     registry: Collector
     gauges: Sequence[Metric]
+    counts: Sequence[VersionCounts] = ()
 
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
-        yield from self.registry.collect()
-        yield from self.gauges
+        yield from merge(chain(self.registry.collect(), self.gauges), self.counts)
 
 
 def repository_gauges(repository: Repository) -> list[Metric]:

@@ -244,9 +244,9 @@ GPU_UTILIZATION_RATIO = GaugeRow(
 )
 BUILD = InfoRow(
     "seqserve_build_info",
-    "What runs: version, python, engine, device, torch (empty where torch is not loaded).",
+    "What runs: version, python, engine, device, torch (empty where torch is not loaded), front.",
     "Join it with other metrics to compare before and after a roll-out.",
-    ("version", "python", "engine", "device", "torch"),
+    ("version", "python", "engine", "device", "torch", "front"),
 )
 
 GPU: tuple[MetricRow, ...] = (GPU_MEMORY_USED_BYTES, GPU_MEMORY_TOTAL_BYTES, GPU_UTILIZATION_RATIO)

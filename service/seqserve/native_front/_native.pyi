@@ -27,7 +27,8 @@ class Desk:
     Each piece of news is a tuple whose first element says what it is:
 
     ("answered", request, ending, rows, queue_ns, compute_ns, batch_rows, fault): a request of Version.submit;
-      ending: `answered`, `engine_failed`, `expired`, `overdue`, `away`, `closing`; rows [n, output width] a copy,
+      ending: `answered`, `engine_failed`, `expired`, `overdue` (its batch), `stuck` (it waited behind one), `away`,
+      `closing`; rows [n, output width] a copy,
       None unless answered; fault: the number that `compute` raised with EngineFault, or 0.
     ("overdue", version, rows), ("recovered", version, ns, fault), ("failed", version, rows, fault): a batch.
     ("called", call, path, metadata, timeout_ns, message): a call that is Python's; message None for streams.
@@ -78,7 +79,7 @@ class Version:
     ) -> None:
         """number: what the news call it. compute: rows [n, input width] in, writes [n, output width]; raises
         EngineFault; called on a thread of `runners`. Both arrays are valid during the call only.
-        allocate: memory for so many floats, pinned perhaps. Raises ValueError for limits that cannot hold."""
+        allocate: memory for so many floats, pinned perhaps, for the first buffers. Raises ValueError for limits that cannot hold."""
     def open(self) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...

@@ -3,21 +3,72 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from seqserve.batching.batcher import Batcher
+from seqserve.batching.batcher import Outcome, Part
 from seqserve.batching.observers import VersionObserver
 from seqserve.engines.base import FloatArray, LoadedModel
+from seqserve.errors import SeqserveError
 from seqserve.golden import Golden
 from seqserve.lease import Lease
 from seqserve.signature import Signature
 
-RowBatcher = Batcher[FloatArray, FloatArray]
+
+class RowBatcher(Protocol):
+    """A version's queue, whoever keeps it; batching.batcher.Batcher says what each method promises."""
+
+    @property
+    def max_batch_size(self) -> int:
+        """Examples that one batch may hold, and so the largest part."""
+        ...
+
+    @property
+    def max_queue_delay_seconds(self) -> float:
+        """How long an idle engine waits for a fuller batch."""
+        ...
+
+    @property
+    def max_batch_seconds(self) -> float:
+        """How long the engine may take for a batch."""
+        ...
+
+    @property
+    def queued_examples(self) -> int:
+        """Examples that wait for a batch."""
+        ...
+
+    def check(self, examples: int, *, deadline: float) -> None:
+        """Raise at once what `submit` would raise for so many examples now."""
+        ...
+
+    async def submit(
+        self, parts: Sequence[Part[FloatArray]], *, deadline: float | None
+    ) -> list[Outcome[FloatArray]]:
+        """Parts [n_i, *example]; one outcome or several, whose results behind each other are the answers."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what is queued; new submissions raise ShuttingDown."""
+        ...
+
+    def abort(self, error: SeqserveError) -> None:
+        """Answer everybody with `error` now, and take nothing new."""
+        ...
+
+    def pause(self) -> None:
+        """The engine is away: answer who waits with EngineUnavailable, and who comes until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """The engine is back."""
+        ...
+
+
 MakeBatcher = Callable[[Signature, LoadedModel, VersionObserver], RowBatcher]
 
 

@@ -1,0 +1,75 @@
+#include "python_edge/compute.h"
+
+#include <pybind11/numpy.h>
+
+#include <string>
+#include <utility>
+
+namespace py = pybind11;
+
+namespace seqserve::python_edge {
+
+namespace {
+
+constexpr int kInternal = 13;  // gRPC's
+
+// Made with the module, which is never unloaded.
+PyObject* engine_fault = nullptr;
+
+// Nothing owns the memory: the array is valid for one call.
+py::array_t<float> view(const float* numbers, std::size_t count, std::size_t width) {
+  return py::array_t<float>({count, width}, numbers, py::none());
+}
+
+EngineFault translate(const py::error_already_set& error) {
+  try {
+    if (error.matches(engine_fault)) {
+      const auto [number, code, words, reason, retry_after] =
+          py::tuple(error.value().attr("args")).cast<std::tuple<std::uint64_t, int, std::string, std::string, std::int64_t>>();
+      return {number, code, words, reason, Time{retry_after}};
+    }
+  } catch (const std::exception&) {
+    // An EngineFault with other arguments tells nothing either.
+  }
+  return {0, kInternal, "internal error", "INTERNAL", Time{-1}};
+}
+
+}  // namespace
+
+Held hold(py::object object) {
+  return {object.release().ptr(), [](PyObject* held) {
+            if (!Py_IsInitialized()) return;
+            const py::gil_scoped_acquire lock;
+            Py_DECREF(held);
+          }};
+}
+
+Engine engine_of(const RowWidths& widths, py::object compute) {
+  return [widths, held = hold(std::move(compute))](const float* rows, std::size_t count, float* outputs) {
+    const py::gil_scoped_acquire lock;
+    try {
+      py::handle(held.get())(view(rows, count, widths.input), view(outputs, count, widths.output));
+    } catch (const py::error_already_set& error) {
+      throw translate(error);
+    }
+  };
+}
+
+std::uint64_t fault_number(const std::exception_ptr& failure) {
+  if (failure == nullptr) return 0;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const EngineFault& fault) {
+    return fault.number;
+  } catch (...) {
+    return 0;
+  }
+}
+
+void bind_compute(py::module_& module) {
+  engine_fault = PyErr_NewException("seqserve.native_front._native.EngineFault", nullptr, nullptr);
+  if (engine_fault == nullptr) throw py::error_already_set();
+  module.add_object("EngineFault", engine_fault);
+}
+
+}  // namespace seqserve::python_edge

@@ -1,0 +1,29 @@
+// Python's `compute` as the core's engine, and the fault that it raises.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+
+#include "core/engine.h"
+#include "core/limits.h"
+
+namespace seqserve::python_edge {
+
+// A Python object that may be let go of on any thread: that is done with Python's lock.
+using Held = std::shared_ptr<PyObject>;
+
+Held hold(pybind11::object object);
+
+// Calls `compute` with Python's lock, on arrays that lie in the staging buffer. Throws EngineFault, number 0
+// and INTERNAL for what is no EngineFault of Python's.
+Engine engine_of(const RowWidths& widths, pybind11::object compute);
+
+// The number of the EngineFault that was thrown; 0 for anything else.
+std::uint64_t fault_number(const std::exception_ptr& failure);
+
+void bind_compute(pybind11::module_& module);
+
+}  // namespace seqserve::python_edge

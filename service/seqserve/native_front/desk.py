@@ -1,0 +1,44 @@
+"""The event loop's end of the desk where native threads leave their news."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from seqserve.native_front import _native
+
+log = structlog.get_logger()
+
+
+class EventDesk:
+    """Hands each piece of news to whoever asked for its kind."""
+
+    def __init__(self) -> None:
+        self.native = _native.Desk()
+        self._handlers: dict[str, Callable[..., None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def on(self, kind: str, handler: Callable[..., None]) -> None:
+        """handler: takes what comes after the kind, see _native.Desk; called on the event loop."""
+        self._handlers[kind] = handler
+
+    def start(self) -> None:
+        """Listen on the running event loop. Handlers are there already."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.native.fileno(), self.dispatch)
+
+    def stop(self) -> None:
+        """Listen no more; a second time does nothing."""
+        if self._loop is not None:
+            self._loop.remove_reader(self.native.fileno())
+            self._loop = None
+
+    def dispatch(self) -> None:
+        """Hand out all that lies there now."""
+        for kind, *news in self.native.take():
+            try:
+                self._handlers[kind](*news)
+            except Exception:
+                log.exception("news of the native front were lost", kind=kind)

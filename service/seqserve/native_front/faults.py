@@ -1,0 +1,48 @@
+"""The errors that computing raised last, by the numbers that native threads carry in their place."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+
+from seqserve.errors import InvalidRequest, Overloaded, Unavailable
+from seqserve.native_front import _native
+from seqserve.status import retry_seconds, status_of
+
+KEPT_FAULTS = 1024
+"""A batch's fault is asked for as soon as the event loop has a turn; so many may come before."""
+
+
+class Faults:
+    """Written by computing threads, read on the event loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._errors: OrderedDict[int, Exception] = OrderedDict()
+
+    def note(self, error: Exception) -> _native.EngineFault:
+        """What to raise in place of an error, so that whoever answers knows what callers may hear."""
+        with self._lock:
+            number = next(self._numbers)
+            self._errors[number] = error
+            if len(self._errors) > KEPT_FAULTS:
+                self._errors.popitem(last=False)
+        code: int = status_of(error).grpc.value[0]
+        return _native.EngineFault(number, code, str(error), _reason_of(error), _retry_after_ns(error))
+
+    def find(self, number: int) -> Exception:
+        """The error of that number, or one that says that nobody knows."""
+        with self._lock:
+            return self._errors.get(number) or RuntimeError("the batch failed outside of Python")
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, InvalidRequest):
+        return error.detail
+    return str(getattr(error, "reason", "INTERNAL"))
+
+
+def _retry_after_ns(error: Exception) -> int:
+    return int(retry_seconds(error) * 1e9) if isinstance(error, Overloaded | Unavailable) else -1

@@ -1,0 +1,233 @@
+"""What C++'s queue has beyond Python's: its ledger, its compute slots, faults by number, models that compute."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+
+from seqserve.engines.base import FloatArray
+from seqserve.errors import EngineContractError, EngineUnavailable, InvalidRequest, Overloaded
+from support.row_batchers import INPUT, OUTPUT, Make, answers, native_benches
+
+pytest.importorskip("seqserve.native_front._native", reason="the native front is not built here")
+
+from seqserve.native_front import _native
+from seqserve.native_front.computing import computing
+from seqserve.native_front.desk import EventDesk
+from seqserve.native_front.faults import KEPT_FAULTS, Faults
+from seqserve.native_front.slots import ComputeSlots
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    async with native_benches() as make:
+        yield make
+
+
+async def test_the_ledger_counts_batches_and_examples(make: Make) -> None:
+    bench = await make(max_batch_size=2, max_queue_size=3)
+    first = await bench.busy()
+    leaver, stayer = bench.ask(1.0), bench.ask(2.0)
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        bench.batcher.check(4, deadline=float("inf"))
+    leaver.cancel()
+    await asyncio.wait((leaver,))
+    bench.model.go.set()
+    await asyncio.gather(first, stayer)
+    await bench.batcher.aclose()
+    counts = bench.native["ledger"].read()
+    assert counts["reasons"] == {"full": 0, "idle": 2, "delay": 0, "drain": 0}
+    assert counts["dropped"]["departed"] == 1
+    assert counts["refused"]["full"] == 4
+    assert counts["examples"][1] == 2
+    assert sum(counts["compute"][0]) == 2
+    assert counts["by_size"][1][0] == 2
+
+
+async def test_a_fault_has_what_callers_may_hear() -> None:
+    faults = Faults()
+    for error, code, reason, retry_after_ns in [
+        (Overloaded("full", retry_after_seconds=2.5), 8, "OVERLOADED", 2_500_000_000),
+        (EngineUnavailable("away"), 14, "ENGINE_UNAVAILABLE", 1_000_000_000),
+        (EngineContractError("nonsense"), 13, "ENGINE_CONTRACT", -1),
+        (InvalidRequest("SHAPE", field="x", came=1, accepted="2"), 3, "SHAPE", -1),
+        (ValueError("odd"), 13, "INTERNAL", -1),
+    ]:
+        number, *rest = faults.note(error).args
+        assert rest == [code, str(error), reason, retry_after_ns]
+        assert faults.find(number) is error
+
+
+def test_old_faults_make_room_for_new_ones() -> None:
+    faults = Faults()
+    first = faults.note(ValueError("first")).args[0]
+    for _ in range(KEPT_FAULTS):
+        faults.note(ValueError("later"))
+    assert str(faults.find(first)) == "the batch failed outside of Python"
+
+
+class Direct:
+    """Computes in the thread that asks."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.shapes: list[tuple[int, ...]] = []
+
+    def compute(self, batch: FloatArray, out: FloatArray) -> None:
+        self.threads.append(threading.current_thread().name)
+        self.shapes.append(batch.shape)
+        if batch.flat[0] == 13:
+            raise Overloaded("no memory left for this batch")
+        out[:] = 2 * batch.reshape(len(batch), -1)[:, :1]
+
+    async def infer(self, batch: FloatArray) -> FloatArray:
+        raise NotImplementedError
+
+    async def unload(self) -> None:
+        pass
+
+
+def test_a_model_that_computes_directly_runs_in_the_calling_thread() -> None:
+    model, faults = Direct(), Faults()
+    compute = computing(model, (1, 2), faults)
+    out = np.zeros((3, 2), np.float32)
+    compute(np.full((3, 2), 4, np.float32), out)
+    assert model.threads == [threading.current_thread().name]
+    assert model.shapes == [(3, 1, 2)]
+    assert (out == 8).all()
+    with pytest.raises(_native.EngineFault) as caught:
+        compute(np.full((3, 2), 13, np.float32), out)
+    assert caught.value.args[1:3] == (8, "no memory left for this batch")
+
+
+async def test_answers_of_another_size_fail_the_batch(make: Make) -> None:
+    bench = await make(max_batch_size=4)
+    bench.model.answers = lambda batch: np.zeros((len(batch), 77), np.float32)
+    bench.model.go.set()
+    with pytest.raises(EngineContractError, match="answers of shape"):
+        await bench.ask(1.0)
+
+
+async def test_rows_of_another_width_are_the_callers_mistake(make: Make) -> None:
+    bench = await make(max_batch_size=4)
+    with pytest.raises(ValueError, match="rows of"):
+        bench.batcher.version.submit(1, [np.zeros((1, 3), np.float32)], _native.NEVER)  # type: ignore[attr-defined]  # C++'s
+    with pytest.raises(ValueError, match="accepted: 1 to 100"):
+        await bench.ask(1.0, rows=101)
+
+
+async def test_a_slot_that_hangs_in_a_batch_does_not_keep_the_program(make: Make) -> None:
+    bench = await make(max_batch_size=4)
+    caller = await bench.busy()
+    slots: ComputeSlots = bench.native["slots"]
+    assert not await slots.aclose(0.0)
+    bench.model.go.set()
+    await caller
+    assert answers(caller) == [100.0]
+    assert await slots.aclose(10.0)
+
+
+async def test_news_that_cannot_be_told_keep_nobody_else_waiting() -> None:
+    desk = EventDesk()
+    told: list[str] = []
+    runners = _native.Runners()
+
+    def compute(rows: FloatArray, out: FloatArray) -> None:
+        raise ValueError
+
+    version = _native.Version(
+        desk.native, runners, _native.BatchLedger([1], [1]), 7, input_width=int(np.prod(INPUT)),
+        output_width=int(np.prod(OUTPUT)), max_batch_rows=1, max_queue_rows=4, max_request_rows=4,
+        max_queue_delay_ns=0, max_batch_ns=_native.NEVER, compute=compute,
+    )  # fmt: skip
+    done = asyncio.Event()
+
+    def answered(request: int, ending: str, *_: object) -> None:
+        told.append(f"{request} {ending}")
+        done.set()
+
+    def failed(*_: object) -> None:
+        raise ValueError
+
+    desk.on("failed", failed)
+    desk.on("answered", answered)
+    desk.start()
+    slots = ComputeSlots(runners, 1)
+    slots.start()
+    version.open()
+    version.submit(3, [np.zeros((1, *INPUT), np.float32)], _native.NEVER)
+    await done.wait()
+    assert told == ["3 engine_failed"]
+    desk.stop()
+    desk.stop()
+    assert await slots.aclose(10.0)
+
+
+class Doubling:
+    """Something that can be seen to be let go of."""
+
+    def __call__(self, rows: FloatArray, out: FloatArray) -> None:
+        out[:] = 2 * rows
+
+
+def version_of(
+    compute: Callable[[FloatArray, FloatArray], None],
+    allocate: Callable[[int], FloatArray] | None = None,
+) -> _native.Version:
+    return _native.Version(
+        _native.Desk(), _native.Runners(), _native.BatchLedger([1], [1]), 1, input_width=2, output_width=2,
+        max_batch_rows=4, max_queue_rows=100, max_request_rows=20, max_queue_delay_ns=0,
+        max_batch_ns=_native.NEVER, compute=compute, allocate=allocate,
+    )  # fmt: skip
+
+
+def test_a_version_that_goes_lets_go_of_its_model() -> None:
+    compute = Doubling()
+    model = weakref.ref(compute)
+    version = version_of(compute)
+    del compute
+    version.open()
+    version.submit(1, [np.zeros((3, 2), np.float32)], _native.NEVER)
+    version.abort()
+    assert model() is not None
+    del version
+    assert model() is None
+
+
+def test_memory_for_the_first_buffers_is_asked_of_python_and_later_buffers_are_the_hosts() -> None:
+    asked: list[int] = []
+
+    def allocate(floats: int) -> FloatArray:
+        asked.append(floats)
+        return np.zeros(floats, np.float32)
+
+    version = version_of(Doubling(), allocate)
+    assert asked == [4 * (2 + 2)] * 3
+    version.open()
+    version.submit(1, [np.zeros((20, 2), np.float32)], _native.NEVER)
+    assert len(asked) == 3
+    version.abort()
+    with pytest.raises(ValueError, match="less memory"):
+        version_of(Doubling(), lambda floats: np.zeros(floats - 1, np.float32))
+
+
+async def test_rows_lie_in_the_staging_buffer_and_what_is_written_is_the_answer(make: Make) -> None:
+    bench = await make(max_batch_size=4)
+    seen: list[tuple[bool, bool]] = []
+
+    def answer(batch: FloatArray) -> FloatArray:
+        seen.append((batch.flags.owndata, batch.flags.c_contiguous))
+        return np.full((len(batch), *OUTPUT), 5, np.float32)
+
+    bench.model.answers = answer
+    bench.model.go.set()
+    caller = bench.ask(1.0, 2.0)
+    await caller
+    assert answers(caller) == [5.0, 5.0]
+    assert seen == [(False, True)]
