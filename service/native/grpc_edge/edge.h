@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "core/clock.h"
+#include "grpc_edge/deadlines.h"
 #include "grpc_edge/elsewhere.h"
 #include "grpc_edge/infer_service.h"
 #include "grpc_edge/open_streams.h"
@@ -47,6 +48,7 @@ struct Edge {
   Elsewhere& elsewhere;
   Routes routes;
   OpenStreams streams;
+  Deadlines deadlines;
   RequestIds request_ids;
   InferService infer;
   grpc::AsyncGenericService generic;

@@ -36,7 +36,7 @@ struct InternalEnd {
   std::uint64_t fault = 0;
 };
 
-// Called on any thread, with locks held: it must not call back, nor throw.
+// Called on any thread, and but for `called` with locks held: it must not call back, nor throw.
 class Elsewhere {
  public:
   virtual ~Elsewhere() = default;

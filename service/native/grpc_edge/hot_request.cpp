@@ -11,8 +11,6 @@ namespace seqserve::grpc_edge {
 
 namespace {
 
-// gRPC's timers and ours start at different moments.
-constexpr Time kSlack = std::chrono::milliseconds(20);
 constexpr char kFinalResponse[] = "triton_final_response";
 
 std::uint64_t epoch_milliseconds() {
@@ -159,7 +157,7 @@ grpc::Slice HotRequest::write(const Outcome& outcome, bool is_streamed) const {
 
 bool HotRequest::leave() {
   if (!ticket_ || !ticket_->leave()) return false;
-  const bool is_late = deadline_ != kNever && edge_.clock.now() >= deadline_ - kSlack;
+  const bool is_late = deadline_ != kNever && edge_.clock.now() >= deadline_ - kDeadlineSlack;  // gRPC's timers are not ours
   fail({is_late ? grpc::StatusCode::DEADLINE_EXCEEDED : grpc::StatusCode::CANCELLED, "", "", std::nullopt, 0});
   return true;
 }

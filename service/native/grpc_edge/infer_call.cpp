@@ -27,6 +27,7 @@ void InferCall::on_arrived(bool ok) {
 }
 
 void InferCall::on_finished(bool) {
+  leave();
   is_finished_ = true;
   free_when_done();
 }
@@ -58,7 +59,8 @@ void InferCall::free_when_done() {
 bool InferCall::serve_hot() {
   grpc::Slice bytes;
   if (!message_.TrySingleSlice(&bytes).ok() && !message_.DumpToSingleSlice(&bytes).ok()) return false;
-  const Taken taken = hot_.take({bytes.begin(), bytes.end()}, Edge::deadline_of(context_));
+  const Time deadline = Edge::deadline_of(context_);
+  const Taken taken = hot_.take({bytes.begin(), bytes.end()}, deadline);
   if (taken == Taken::elsewhere) return false;
   request_id_ = edge_.request_ids.of(context_);
   if (taken == Taken::refused) {
@@ -67,6 +69,7 @@ bool InferCall::serve_hot() {
   }
   // The rows are in the staging buffer: nobody needs the message any more.
   message_.Clear();
+  if (hot_.deadline() < deadline) edge_.deadlines.add(*this, hot_.deadline());
   hot_.commit([this](const Outcome& outcome) { answer(outcome); });
   return true;
 }
@@ -84,6 +87,10 @@ void InferCall::answer(const Outcome& outcome) {
   context_.AddTrailingMetadata(kRequestId, request_id_);
   const grpc::ByteBuffer reply(&std::get<grpc::Slice>(answer), 1);
   responder_.Finish(reply, grpc::Status::OK, &finished_);
+}
+
+void InferCall::expire() {
+  if (!is_finished_ && !is_over_ && hot_.expire()) refuse(hot_.failure());
 }
 
 void InferCall::refuse(const Failure& failure) {

@@ -14,7 +14,7 @@
 namespace seqserve::grpc_edge {
 
 // Lives until gRPC has told that the reply is out and that the call is over, and frees itself then.
-class InferCall final : public Answerable {
+class InferCall final : public Answerable, private Deadlines::Timed {
  public:
   // Asks gRPC for the next call.
   static void await(Edge& edge);
@@ -32,6 +32,8 @@ class InferCall final : public Answerable {
   // False where it is not for the hot path.
   bool serve_hot();
   void answer(const Outcome& outcome);
+  // Its time is over.
+  void expire() override;
   void refuse(const Failure& failure);
   void hand_over();
   void free_when_done();

@@ -88,6 +88,9 @@ void InferServer::work() {
       if (!take_events(Time{0})) return;
     }
     for (const VersionPtr& version : inline_versions_) version->sweep();
+    const Time now = edge_.clock.now();
+    edge_.deadlines.sweep(now);
+    edge_.streams.for_each([now](InferStream& stream) { stream.sweep(now); });
   }
 }
 

@@ -1,5 +1,7 @@
 #include "grpc_edge/infer_stream.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "grpc_edge/failure.h"
@@ -46,6 +48,24 @@ void InferStream::drain() {
   end_when_answered();
 }
 
+void InferStream::sweep(Time now) {
+  if (now < earliest_.load()) return;
+  const std::lock_guard lock(handle_->mutex());
+  earliest_ = kNever;
+  for (auto each = hot_.begin(); each != hot_.end();) {
+    const auto& [number, hot] = *each;
+    const Time latest = later(hot->deadline(), kDeadlineSlack);
+    if (latest <= now && hot->expire()) {
+      put(refusal(hot->failure(), hot->id(), number));
+      each = hot_.erase(each);
+      continue;
+    }
+    if (latest > now) earliest_ = std::min(earliest_.load(), latest);
+    ++each;
+  }
+  write_next();
+}
+
 void InferStream::on_read(bool ok) {
   std::uint64_t number = 0;
   grpc::ByteBuffer message;
@@ -79,6 +99,7 @@ void InferStream::take(std::uint64_t number, const grpc::ByteBuffer& message) {
     {
       const std::lock_guard lock(handle_->mutex());
       hot_.emplace(number, std::move(request));
+      earliest_ = std::min(earliest_.load(), later(hot.deadline(), kDeadlineSlack));
     }
     hot.commit([this, number, &hot](const Outcome& outcome) { complete(number, hot, outcome); });
   } else if (taken == Taken::refused) {

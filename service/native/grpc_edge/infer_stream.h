@@ -2,6 +2,7 @@
 // the answers are ready.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -31,6 +32,9 @@ class InferStream final : public AnswerableStream {
 
   // Takes no more messages, and ends the stream once those in flight are answered.
   void drain();
+
+  // Answers messages whose own time is over.
+  void sweep(Time now);
 
  private:
   struct End {
@@ -72,6 +76,8 @@ class InferStream final : public AnswerableStream {
   std::deque<grpc::ByteBuffer> replies_;
   // How it ends where its caller does not end it.
   std::optional<End> end_;
+  // Of a message that is in hot_, or earlier.
+  std::atomic<Time> earliest_{kNever};
   std::uint64_t received_ = 0;
   std::size_t in_flight_ = 0;
   bool has_place_ = false;

@@ -9,9 +9,10 @@ namespace seqserve::grpc_edge {
 
 namespace {
 
+// gRPC 1.51 insists on roots for clients where certificates may change, even where it asks clients for none: then
+// the chain stands there, which nobody is verified with.
 grpc_ssl_server_certificate_config* config_of(const Identity& identity) {
   const grpc_ssl_pem_key_cert_pair pair{identity.key.c_str(), identity.chain.c_str()};
-  // Without client certificates nobody is asked for one; gRPC's core aborts all the same where it has no roots.
   const std::string& roots = identity.client_ca ? *identity.client_ca : identity.chain;
   return grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
 }

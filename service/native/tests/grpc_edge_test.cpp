@@ -1,104 +1,10 @@
-// The edge over a real connection: answers, refusals, callers who leave, and a stop in the middle.
-#include <google/protobuf/util/message_differencer.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <gtest/gtest.h>
-
-#include <future>
-
-#include "core/runners.h"
-#include "fakes.h"
-#include "grpc_edge/infer_server.h"
-#include "messages.h"
+// Hot calls over a real connection: answers, refusals, callers who leave, and a stop in the middle.
+#include "edge_fixture.h"
 
 namespace seqserve::testing {
 namespace {
 
-using grpc::StatusCode;
-
-// One call of ModelInfer with whatever bytes.
-class Client {
- public:
-  explicit Client(int port)
-      : channel_(grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials())),
-        stub_(channel_) {}
-
-  grpc::Status call(const std::string& message, std::string& reply, grpc::ClientContext& context) {
-    grpc::CompletionQueue queue;
-    const grpc::Slice slice(message);
-    const grpc::ByteBuffer bytes(&slice, 1);
-    auto reader = stub_.PrepareUnaryCall(&context, "/inference.GRPCInferenceService/ModelInfer", bytes, &queue);
-    reader->StartCall();
-    grpc::ByteBuffer answer;
-    grpc::Status status;
-    reader->Finish(&answer, &status, nullptr);
-    void* tag = nullptr;
-    bool ok = false;
-    queue.Next(&tag, &ok);
-    grpc::Slice whole;
-    if (status.ok() && answer.DumpToSingleSlice(&whole).ok()) {
-      reply.assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
-    }
-    return status;
-  }
-
-  grpc::Status call(const std::string& message) {
-    grpc::ClientContext context;
-    std::string reply;
-    return call(message, reply, context);
-  }
-
- private:
-  std::shared_ptr<grpc::Channel> channel_;
-  grpc::GenericStub stub_;
-};
-
-class GrpcEdge : public ::testing::Test {
- protected:
-  GrpcEdge() {
-    Limits limits;
-    limits.max_batch_rows = 4;
-    limits.max_queue_rows = 8;
-    served.model = "digit_mlp";
-    served.number = "3";
-    served.input.name = "image";
-    served.input.shapes = {{{2}, true}};
-    served.input.minimum = 0.0F;
-    served.input.maximum = 1.0F;
-    served.output_name = "sum";
-    served.output_shape = {1};
-    served.queue = Version::make({2, 1}, limits, [this](auto... batch) { run(batch...); }, clock);
-    served.queue->open();
-  }
-
-  void run(const float* rows, std::size_t count, float* outputs) {
-    ++batches;
-    if (wait.valid()) wait.wait();
-    for (std::size_t row = 0; row < count; ++row) outputs[row] = rows[2 * row] + rows[2 * row + 1];
-  }
-
-  // On the server's own thread, or on a runner's.
-  void start(bool is_inline) {
-    const auto resolve = [this](std::string_view model, std::string_view) {
-      return model == served.model ? &served : nullptr;
-    };
-    if (!is_inline) {
-      runners = std::make_unique<Runners>(1, clock);
-      runners->run(*served.queue);
-    }
-    std::vector<VersionPtr> own;
-    if (is_inline) own.push_back(served.queue);
-    server = std::make_unique<grpc_edge::InferServer>(grpc_edge::Listening{}, clock, resolve, own);
-  }
-
-  static std::string good() { return raw_request({2, 2}, {0.25F, 0.5F, 1, 1}).SerializeAsString(); }
-
-  SteadyClock clock;
-  grpc_edge::ServedVersion served;
-  std::atomic<int> batches{0};
-  std::shared_future<void> wait;
-  std::unique_ptr<Runners> runners;
-  std::unique_ptr<grpc_edge::InferServer> server;
-};
+class GrpcEdge : public EdgeTest {};
 
 void expect_sums(const std::string& reply) {
   inference::ModelInferResponse answer;
@@ -110,6 +16,12 @@ void expect_sums(const std::string& reply) {
   EXPECT_EQ(answer.outputs(0).shape(0), 2);
   EXPECT_EQ(answer.raw_output_contents(0), floats({0.75F, 2}));
   EXPECT_EQ(answer.parameters().at("seqserve_batch_size").int64_param(), 2);
+  EXPECT_EQ(answer.parameters().at("seqserve_engine").string_param(), "torch");
+}
+
+std::string request_id(const grpc::ClientContext& context) {
+  const auto found = context.GetServerTrailingMetadata().find("x-request-id");
+  return found == context.GetServerTrailingMetadata().end() ? "" : std::string(found->second.data(), found->second.size());
 }
 
 TEST_F(GrpcEdge, AnswersOnItsOwnThreadAndOnARunners) {
@@ -117,88 +29,175 @@ TEST_F(GrpcEdge, AnswersOnItsOwnThreadAndOnARunners) {
     start(is_inline);
     grpc::ClientContext context;
     std::string reply;
-    const grpc::Status status = Client(server->port()).call(good(), reply, context);
+    const grpc::Status status = Client(port).call(good_bytes(), reply, context);
     ASSERT_TRUE(status.ok()) << status.error_message();
     expect_sums(reply);
+    EXPECT_EQ(request_id(context).size(), 32U);
     server.reset();
+  }
+  const grpc_edge::RequestSnapshot counts = served.ledger->read();
+  EXPECT_EQ(counts.codes[StatusCode::OK], 2U);
+  EXPECT_EQ(counts.examples, 4U);
+  EXPECT_EQ(counts.in_flight, 0U);
+}
+
+TEST_F(GrpcEdge, KeepsTheCallersIdWhereItIsFitForLogs) {
+  start();
+  for (const auto& [given, is_kept] : {std::pair{"mine-1", true}, {"not mine", false}, {"", false}}) {
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", given);
+    std::string reply;
+    EXPECT_TRUE(Client(port).call(good_bytes(), reply, context).ok());
+    EXPECT_EQ(request_id(context) == given, is_kept) << given;
   }
 }
 
-TEST_F(GrpcEdge, RefusesWhatIsWrong) {
-  start(true);
-  Client client(server->port());
-  EXPECT_EQ(client.call(good().substr(0, 20)).error_code(), StatusCode::INVALID_ARGUMENT);
-  auto other = raw_request({2}, {0, 0});
-  other.set_model_name("nobody");
-  EXPECT_EQ(client.call(other.SerializeAsString()).error_code(), StatusCode::UNIMPLEMENTED);
-  EXPECT_EQ(client.call(raw_request({2}, {0, 7}).SerializeAsString()).error_code(), StatusCode::UNIMPLEMENTED)
-      << "who has words for it is elsewhere";
+TEST_F(GrpcEdge, RefusesWithReasonAndTime) {
+  start();
   served.queue->pause();
-  EXPECT_EQ(client.call(good()).error_code(), StatusCode::UNAVAILABLE);
-  served.queue->open();
-  EXPECT_TRUE(client.call(good()).ok());
-  EXPECT_EQ(batches, 1);
+  const grpc::Status status = Client(port).call(good_bytes());
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_NE(status.error_details().find("ENGINE_UNAVAILABLE"), std::string::npos);
+  EXPECT_EQ(served.ledger->read().codes[StatusCode::UNAVAILABLE], 1U);
+  EXPECT_EQ(served.ledger->read().failed, 1U);
+}
+
+TEST_F(GrpcEdge, AFullQueueIsOverloadedAndSaysHowFull) {
+  hold();
+  start();
+  Client client(port);
+  auto computed = client.begin(good_bytes());
+  until([&] { return batches == 1; });
+  std::vector<std::future<grpc::Status>> waiting;
+  for (int caller = 0; caller < 4; ++caller) waiting.push_back(client.begin(good_bytes()));
+  until([&] { return served.queue->waiting_rows() == 8; });
+  const grpc::Status status = client.call(good_bytes());
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(status.error_message(), "8 examples wait, 2 more would pass the limit of 8");
+  let_go();
+  EXPECT_TRUE(computed.get().ok());
+  for (auto& each : waiting) EXPECT_TRUE(each.get().ok());
+}
+
+TEST_F(GrpcEdge, NonsenseFromTheEngineIsInternalAndLeftForTheLog) {
+  served.sum_tolerance = 1e-3F;
+  start();
+  Client client(port);
+  for (const float wrong : {std::nanf(""), std::numeric_limits<float>::infinity(), 0.5F}) {
+    add = wrong;
+    const grpc::Status status = client.call(good_bytes());
+    EXPECT_EQ(status.error_code(), StatusCode::INTERNAL);
+    EXPECT_EQ(status.error_message(), "internal error; request id " + elsewhere.wait("internal").text);
+  }
+  add = 0.0F;
+  EXPECT_TRUE(client.call(raw_request({1, 2}, {0.25F, 0.75F}).SerializeAsString()).ok());
 }
 
 TEST_F(GrpcEdge, CompressedMessagesAreNotInflated) {
-  start(true);
+  start();
   grpc::ClientContext context;
   context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
   std::string reply;
   const auto request = raw_request({2, 2}, {0, 0, 0, 0}).SerializeAsString() + std::string(100000, '\0');
-  EXPECT_FALSE(Client(server->port()).call(request, reply, context).ok());
+  EXPECT_FALSE(Client(port).call(request, reply, context).ok());
   EXPECT_EQ(batches, 0);
 }
 
+TEST_F(GrpcEdge, WhatIsTooLongIsRefusedByGrpc) {
+  start();
+  EXPECT_EQ(Client(port).call(std::string(2 << 20, 'x')).error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(Client(port).call(good_bytes()).ok());
+}
+
 TEST_F(GrpcEdge, ACallerWhoLeavesNeverReachesTheEngine) {
-  std::promise<void> goes_on;
-  wait = goes_on.get_future().share();
-  start(false);
-  Client client(server->port());
-  auto busy = std::async(std::launch::async, [&] { return client.call(good()); });
-  while (batches == 0) std::this_thread::sleep_for(1ms);
+  hold();
+  start();
+  Client client(port);
+  auto busy = client.begin(good_bytes());
+  until([&] { return batches == 1; });
   grpc::ClientContext context;
   auto leaver = std::async(std::launch::async, [&] {
     std::string reply;
-    return client.call(good(), reply, context);
+    return client.call(good_bytes(), reply, context);
   });
-  while (served.queue->waiting_rows() == 0) std::this_thread::sleep_for(1ms);
+  until([&] { return served.queue->waiting_rows() == 2; });
   context.TryCancel();
   EXPECT_EQ(leaver.get().error_code(), StatusCode::CANCELLED);
-  while (served.queue->waiting_rows() != 0) std::this_thread::sleep_for(1ms);
-  goes_on.set_value();
+  until([&] { return served.queue->waiting_rows() == 0; });
+  let_go();
   EXPECT_TRUE(busy.get().ok());
   EXPECT_EQ(served.queue->ledger().read().dropped[static_cast<std::size_t>(Drop::departed)], 2U);
   EXPECT_EQ(batches, 1);
+  EXPECT_EQ(served.ledger->read().codes[StatusCode::CANCELLED], 1U);
+}
+
+TEST_F(GrpcEdge, TheRequestsOwnTimeoutEndsItWhereverItIs) {
+  hold();
+  start();
+  Client client(port);
+  auto request = good();
+  (*request.mutable_parameters())["timeout"].set_int64_param(100'000);
+  auto computed = client.begin(request.SerializeAsString());
+  until([&] { return batches == 1; });
+  const grpc::Status status = computed.get();
+  EXPECT_EQ(status.error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(status.error_message(), "no answer within 0.1 s");
+  let_go();
+}
+
+TEST_F(GrpcEdge, WhoSetsNoTimeHasTheDefault) {
+  call_limits.default_timeout = 50ms;
+  hold();
+  start();
+  EXPECT_EQ(Client(port).call(good_bytes()).error_message(), "no answer within 0.05 s");
+  let_go();
+}
+
+TEST_F(GrpcEdge, ADrainRefusesAndCounts) {
+  start();
+  server->drain();
+  const grpc::Status status = Client(port).call(good_bytes());
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(status.error_message(), "the gateway is shutting down");
+  EXPECT_EQ(server->turned_away(), 1U);
+  EXPECT_EQ(batches, 0);
+}
+
+TEST_F(GrpcEdge, AnotherTableServesAnotherVersion) {
+  start();
+  Client client(port);
+  EXPECT_TRUE(client.call(good_bytes()).ok());
+  server->route({});
+  auto handed_over = client.begin(good_bytes());
+  elsewhere.wait("called").handle->tell(&grpc_edge::Answerable::finish, int{StatusCode::NOT_FOUND}, "none", grpc_edge::Pairs{});
+  EXPECT_EQ(handed_over.get().error_code(), StatusCode::NOT_FOUND);
 }
 
 TEST_F(GrpcEdge, StopsWithCallsInFlight) {
-  std::promise<void> goes_on;
-  wait = goes_on.get_future().share();
-  start(false);
-  Client client(server->port());
-  auto computed = std::async(std::launch::async, [&] { return client.call(good()); });
-  while (batches == 0) std::this_thread::sleep_for(1ms);
-  auto waiting = std::async(std::launch::async, [&] { return client.call(good()); });
-  while (served.queue->waiting_rows() == 0) std::this_thread::sleep_for(1ms);
+  hold();
+  start();
+  Client client(port);
+  auto computed = client.begin(good_bytes());
+  until([&] { return batches == 1; });
+  auto waiting = client.begin(good_bytes());
+  until([&] { return served.queue->waiting_rows() != 0; });
   server->stop(10ms);
   EXPECT_FALSE(computed.get().ok());
   EXPECT_FALSE(waiting.get().ok());
-  goes_on.set_value();
+  let_go();
   served.queue->close();
   EXPECT_TRUE(served.queue->wait_drained(10s));
 }
 
 TEST_F(GrpcEdge, WaitsForThoseInFlightWithinTheGrace) {
-  std::promise<void> goes_on;
-  wait = goes_on.get_future().share();
-  start(false);
-  Client client(server->port());
-  auto computed = std::async(std::launch::async, [&] { return client.call(good()); });
-  while (batches == 0) std::this_thread::sleep_for(1ms);
+  hold();
+  start();
+  Client client(port);
+  auto computed = client.begin(good_bytes());
+  until([&] { return batches == 1; });
   auto stopping = std::async(std::launch::async, [&] { server->stop(10s); });
   std::this_thread::sleep_for(20ms);
-  goes_on.set_value();
+  let_go();
   EXPECT_TRUE(computed.get().ok());
   stopping.get();
 }

@@ -6,10 +6,15 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/runners.h"
 #include "core/watch.h"
+#include "grpc_edge/handle.h"
 #include "grpc_edge/infer_server.h"
 
 namespace {
@@ -25,16 +30,40 @@ void engine(const float* rows, std::size_t count, float* outputs) {
   }
 }
 
-grpc_edge::ServedVersion served(const Clock& clock) {
+// Nobody is elsewhere.
+class Nobody final : public grpc_edge::Elsewhere {
+ public:
+  void called(std::shared_ptr<grpc_edge::CallHandle> call, grpc_edge::Envelope, std::optional<grpc::ByteBuffer>) override {
+    // On the server's thread, and not under the call's lock.
+    call->tell(&grpc_edge::Answerable::finish, int{grpc::StatusCode::UNIMPLEMENTED}, std::string(kNotServed),
+               grpc_edge::Pairs{});
+  }
+  void message(std::uint64_t, std::optional<grpc::ByteBuffer>) override {}
+  void written(std::uint64_t, bool) override {}
+  void over(std::uint64_t, bool) override {}
+  void streamed(std::shared_ptr<grpc_edge::StreamHandle>, grpc_edge::Envelope, std::uint64_t, grpc::ByteBuffer) override {}
+  void internal(grpc_edge::InternalEnd) override {}
+
+ private:
+  static constexpr char kNotServed[] = "not served by this front";
+};
+
+grpc_edge::ServedPtr served(const Clock& clock) {
   Limits limits;
   limits.max_batch_rows = 64;
   const VersionPtr queue = Version::make({kInputs, kOutputs}, limits, engine, clock);
-  grpc_edge::ServedVersion version{"fake", "1", queue, {}, "probabilities", {10}};
+  grpc_edge::ServedVersion version;
+  version.model = "fake";
+  version.number = "1";
+  version.queue = queue;
+  version.ledger = std::make_shared<grpc_edge::RequestLedger>(std::vector<std::uint64_t>{1'000'000, 10'000'000});
+  version.output_name = "probabilities";
+  version.output_shape = {10};
   version.input.name = "image";
   version.input.shapes = {{{784}, true}, {{28, 28}, true}};
   version.input.minimum = 0.0F;
   version.input.maximum = 1.0F;
-  return version;
+  return std::make_shared<grpc_edge::ServedVersion>(std::move(version));
 }
 
 void print(const BatchSnapshot& counts) {
@@ -49,28 +78,27 @@ int main(int count, char** arguments) {
   const std::string port = count > 1 ? arguments[1] : "0";
   const std::size_t threads = count > 2 ? std::strtoul(arguments[2], nullptr, 10) : 0;
   const SteadyClock clock;
-  const grpc_edge::ServedVersion version = served(clock);
+  const grpc_edge::ServedPtr version = served(clock);
   Runners runners(threads, clock);
   Watch watch;
   if (threads > 0) {
-    runners.run(*version.queue);
-    watch.over(version.queue);
+    runners.run(*version->queue);
+    watch.over(version->queue);
   }
-  version.queue->open();
+  version->queue->open();
+  std::vector<VersionPtr> own;
+  if (threads == 0) own.push_back(version->queue);
+  Nobody nobody;
+  grpc_edge::InferServer server(grpc_edge::CallLimits{}, clock, nobody, own);
+  server.route({{version->model, "", version}, {version->model, version->number, version}});
   grpc_edge::Listening listening;
   listening.address = "127.0.0.1:" + port;
-  const auto resolve = [&version](std::string_view model, std::string_view) {
-    return model == version.model ? &version : nullptr;
-  };
-  std::vector<VersionPtr> own;
-  if (threads == 0) own.push_back(version.queue);
-  grpc_edge::InferServer server(listening, clock, resolve, own);
-  std::printf("listening on %d\n", server.port());
+  std::printf("listening on %d\n", server.listen(listening));
   std::fflush(stdout);
   while (std::getchar() != EOF) {
   }
   server.stop(std::chrono::seconds(5));
-  version.queue->close();
-  print(version.queue->ledger().read());
+  version->queue->close();
+  print(version->queue->ledger().read());
   return 0;
 }
