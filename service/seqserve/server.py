@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,7 +22,7 @@ from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
 from seqserve.heap import keep_heap, leave_alone_what_stays
 from seqserve.logs import configure_logs
-from seqserve.native_front.choice import Front
+from seqserve.native_front.choice import Front, choose_front
 from seqserve.open_files import make_room
 from seqserve.ports import PortName
 from seqserve.settings import Settings
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 
 EXIT_AT_SECOND_SIGNAL = 130
 EXIT_WITH_ENGINE_HUNG = 1
+SWITCH_SECONDS = 0.0005
+"""How long a compute slot's thread may wait for Python's lock while the event loop has it; by itself 5 ms."""
 WAITING_THREADS = 4  # beyond one a core, for those that wait for files
 EXIT_WITH_BROKEN_GPU = 70  # a new process gets a new context on the GPU: the orchestrator starts one
 
@@ -49,6 +52,8 @@ async def serve(
     make_room(settings)
     keep_heap()
     limit_threads(available_cores())
+    if choose_front(settings).name == "native":
+        sys.setswitchinterval(SWITCH_SECONDS)
     archives = scan_store(settings.model_store)
     check_trust(settings)
     stop = _stop_on_signals()

@@ -43,7 +43,9 @@ int InferServer::listen(const Listening& listening) {
   for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
     builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
   }
-  builder.RegisterService(&edge_.infer);
+  // gRPC reads the message of a call of a registered method before anybody is asked whether the caller may call.
+  const bool has_hot_path = edge_.is_hot;
+  if (has_hot_path) builder.RegisterService(&edge_.infer);
   builder.RegisterAsyncGenericService(&edge_.generic);
   auto queue = builder.AddCompletionQueue();
   auto server = builder.BuildAndStart();
@@ -56,7 +58,7 @@ int InferServer::listen(const Listening& listening) {
   queue_ = std::move(queue);
   server_ = std::move(server);
   edge_.queue = queue_.get();
-  for (std::size_t call = 0; call < kAwaitedCalls; ++call) InferCall::await(edge_);
+  for (std::size_t call = 0; has_hot_path && call < kAwaitedCalls; ++call) InferCall::await(edge_);
   for (std::size_t call = 0; call < kAwaitedOthers; ++call) GenericCall::await(edge_);
   thread_ = std::thread([this] { work(); });
   return port;

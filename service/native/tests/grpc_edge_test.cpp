@@ -126,6 +126,7 @@ TEST_F(GrpcEdge, ACallerWhoLeavesNeverReachesTheEngine) {
   until([&] { return served.queue->waiting_rows() == 0; });
   let_go();
   EXPECT_TRUE(busy.get().ok());
+  EXPECT_EQ(served.queue->ledger().read().dropped[static_cast<std::size_t>(Drop::departed)], 2U);
   EXPECT_EQ(batches, 1);
   EXPECT_EQ(served.ledger->read().codes[StatusCode::CANCELLED], 1U);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from seqserve.access.gate import Gate
 from seqserve.batching.batcher import BatchLimits
@@ -58,7 +59,8 @@ class NativeFront:
         self._desk = EventDesk()
         self._queues = NativeQueues(self._desk)
         self._slots: ComputeSlots | None = None
-        self.ledgers = Ledgers(_native.BatchLedger, _native.RequestLedger, on_forgotten)
+        native: Any = _native  # what ledgers read has its own types there
+        self.ledgers = Ledgers(native.BatchLedger, native.RequestLedger, on_forgotten)
         self.server = _native.Server(
             self._desk.native,
             options=limits.options(),
