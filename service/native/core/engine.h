@@ -22,7 +22,11 @@ using Engine = std::function<void(const float* rows, std::size_t count, float* o
 // the code is INTERNAL. retry_after: below 0 where nobody is told when to try again.
 struct EngineFault : std::runtime_error {
   EngineFault(std::uint64_t number_, int code_, const std::string& words, std::string reason_, Time retry_after_)
-      : std::runtime_error(words), number(number_), code(code_), reason(std::move(reason_)), retry_after(retry_after_) {}
+      : std::runtime_error(words),
+        number(number_),
+        code(code_),
+        reason(std::move(reason_)),
+        retry_after(retry_after_) {}
 
   std::uint64_t number;
   int code;

@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace py = pybind11;
@@ -24,8 +25,8 @@ py::array_t<float> view(const float* numbers, std::size_t count, std::size_t wid
 EngineFault translate(const py::error_already_set& error) {
   try {
     if (error.matches(engine_fault)) {
-      const auto [number, code, words, reason, retry_after] =
-          py::tuple(error.value().attr("args")).cast<std::tuple<std::uint64_t, int, std::string, std::string, std::int64_t>>();
+      using Arguments = std::tuple<std::uint64_t, int, std::string, std::string, std::int64_t>;
+      const auto [number, code, words, reason, retry_after] = error.value().attr("args").cast<Arguments>();
       return {number, code, words, reason, Time{retry_after}};
     }
   } catch (const std::exception&) {
