@@ -112,6 +112,10 @@ def test_more_threads_are_chosen_where_they_make_clearly_more() -> None:
     assert plan.choices[0].point.threads == 2
 
 
+def test_threads_that_make_hardly_more_are_left_to_others() -> None:
+    assert proposed(curve(point(8, 1, 5), point(8, 2, 4.1), point(8, 4, 4.2)), p99=100).sharing.threads == 1
+
+
 def test_more_threads_are_chosen_where_only_they_keep_to_the_bound() -> None:
     assert proposed(curve(point(1, 1, 6), point(1, 4, 4)), p99=10).sharing.threads == 4
 
@@ -142,6 +146,12 @@ def test_a_forward_that_takes_its_time_for_each_example_gets_no_delay() -> None:
 
     assert choice.point.median_seconds > 2 * ROUND_TRIP
     assert choice.max_queue_delay_seconds == 0
+
+
+def test_what_is_fixed_is_never_more_than_a_smaller_batch_takes() -> None:
+    bent = curve(point(1, 1, 0.5), point(2, 1, 12), point(4, 1, 12.1))
+
+    assert fixed_seconds(bent, bent.points[2]) == 0.5 * MS
 
 
 def test_nobody_is_waited_for_where_a_batch_is_one_example() -> None:

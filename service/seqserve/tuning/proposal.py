@@ -19,13 +19,16 @@ whatever its size, and pay the delay.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seqserve.tuning.curves import Curve, Point
 
 NEARLY = 0.95
-"""Of the most throughput: what reaches that with smaller batches or fewer threads is preferred."""
+"""Of the most throughput: smaller batches that reach that are preferred."""
+
+THREADS_WORTH = 1.25
+"""How many times the throughput more threads must make: the event loop and other models want cores too."""
 
 DELAY_WORTH = 2.0
 """How many times the delay a forward must take whatever its size, for the delay to be proposed."""
@@ -101,7 +104,7 @@ class Machine:
 def propose(
     curves: Sequence[Curve], p99_seconds: float, machine: Machine, *, round_trip_seconds: float
 ) -> Proposal | tuple[Miss, ...]:
-    """The fewest threads, and on them the smallest batches, that reach nearly the most throughput.
+    """The smallest batches that nearly do best, on the fewest threads beyond which more are not worth it.
 
     curves: of all models that are served together, measured on the same numbers of threads.
     round_trip_seconds: how soon a caller who has been answered asks again.
@@ -115,8 +118,7 @@ def propose(
     within = [sharing for sharing in sharings if len(picked[sharing]) == len(curves)]
     if not within:
         return min((_misses(curves, sharing, p99_seconds) for sharing in sharings), key=_farthest)
-    rates = {sharing: _mean_rate(picked[sharing]) * sharing.share for sharing in within}
-    sharing = next(one for one in within if rates[one] >= NEARLY * max(rates.values()))
+    sharing = _worth_it({sharing: _mean_rate(picked[sharing]) * sharing.share for sharing in within})
     return Proposal(
         sharing,
         tuple(
@@ -129,14 +131,24 @@ def propose(
 def fixed_seconds(curve: Curve, point: Point) -> float:
     """What a forward takes whatever its size: where the line through this and the next smaller batch begins.
 
-    0 where there is no smaller batch, and nobody to wait for.
+    No more than the quickest of the smaller ones takes in all, however the line runs. 0 where there is no
+    smaller batch, and nobody to wait for.
     """
     smaller = [other for other in curve.on(point.threads) if other.batch_size < point.batch_size]
     if not smaller:
         return 0.0
     other = smaller[-1]
     slope = (point.median_seconds - other.median_seconds) / (point.batch_size - other.batch_size)
-    return min(max(0.0, point.median_seconds - slope * point.batch_size), point.median_seconds)
+    beginning = max(0.0, point.median_seconds - slope * point.batch_size)
+    return min([beginning, point.median_seconds, *(one.median_seconds for one in smaller)])
+
+
+def _worth_it(rates: Mapping[Sharing, float]) -> Sharing:
+    """The first, or a later one with more threads that makes clearly more. rates: examples a second."""
+    best, *others = rates
+    for more in others:
+        best = more if rates[more] >= THREADS_WORTH * rates[best] else best
+    return best
 
 
 def _best(curve: Curve, sharing: Sharing, p99_seconds: float) -> Point | None:
