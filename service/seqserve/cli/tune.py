@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 PLOT_SUFFIXES = (".svg", ".png")
 UNDER_LOAD = (
-    "These are forwards alone, one after the other: the gateway's own work on a request and the network come "
-    "on top. Try the settings under your own load before you rely on them."
+    "These are forwards alone, one after the other: the gateway's own work and the network come on top, and\n"
+    "where cores are few it slows the forwards too. Try the settings under your own load before you rely on them."
 )
 
 
