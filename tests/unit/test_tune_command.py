@@ -173,6 +173,15 @@ def test_what_cannot_be_measured_is_one_line(arguments: list[str], status: int, 
         assert word in ended.one_line
 
 
+def test_a_picture_that_cannot_be_written_takes_nothing_of_the_rest_away(folder: Path) -> None:
+    (folder / "curve.svg").mkdir()
+    ended = tune("tiny", "--p99", "7ms", "--plot", "curve.svg")
+
+    assert ended.status == 2
+    assert ended.one_line == "seqserve: curve.svg cannot be written: Is a directory"
+    assert "max_batch_size = 4" in ended.output
+
+
 def test_a_damaged_archive_is_refused_as_by_serve(folder: Path) -> None:
     path = folder / "model-store" / "tiny-10.mar"
     path.write_bytes(path.read_bytes()[:-1])

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import Progress as Bar
 
 from seqserve.archive import Archive, read_archive
-from seqserve.cli.faults import Refused
+from seqserve.cli.faults import NotTried, Refused
 from seqserve.cli.tables import print_table
 from seqserve.cli.trusted_keys import trusted_keys_option
 from seqserve.cores import available_cores
@@ -40,10 +40,12 @@ from seqserve.tuning.wanted import wanted_archives
 if TYPE_CHECKING:
     from seqserve.tuning.measuring import Measured
 
+Draw = Callable[[Path, Results], None]
 PLOT_SUFFIXES = (".svg", ".png")
 UNDER_LOAD = (
     "These are forwards alone, one after the other: the gateway's own work and the network come on top, and\n"
-    "where cores are few it slows the forwards too. Try the settings under your own load before you rely on them."
+    "where cores are few it slows the forwards too. Try the settings under your own load before you rely on "
+    "them."
 )
 
 
@@ -128,16 +130,25 @@ def command(
     measured = _measure(settings, archives, rounds, p99_seconds)
     outcome = propose(measured.curves, p99_seconds, measured.machine, round_trip_seconds=round_trip_seconds)
     results = Results(measured.device, measured.machine, p99_seconds, measured.curves, outcome)
-    click.echo(json.dumps(document(results), indent=2)) if is_json else _print(results)
+    if is_json:
+        click.echo(json.dumps(document(results), indent=2))
+    else:
+        _print(results)
     if draw:
-        path = plot or _default_plot(results.curves)
-        draw(path, results)
-        click.echo(f"the picture is in {path}", err=True)
+        _draw(draw, plot or _default_plot(results.curves), results)
     if results.misses:
         raise Refused("; ".join(words_of_miss(miss, p99_seconds) for miss in results.misses))
 
 
-def _plotter() -> Callable[[Path, Results], None]:
+def _draw(draw: Draw, path: Path, results: Results) -> None:
+    try:
+        draw(path, results)
+    except OSError as error:
+        raise NotTried(f"{path} cannot be written: {error.strerror or error}") from error
+    click.echo(f"the picture is in {path}", err=True)
+
+
+def _plotter() -> Draw:
     """What draws; it is looked for before minutes are spent on measuring. Raises DependencyMissing."""
     try:
         from seqserve.tuning.plot import write_plot  # noqa: PLC0415 - matplotlib is an extra and takes a second
