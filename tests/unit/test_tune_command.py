@@ -20,7 +20,8 @@ from seqserve.tuning import measuring
 from seqserve.tuning.curves import Curve, Point
 from seqserve.tuning.durations import as_written, parse_seconds, rounded_up
 from seqserve.tuning.measuring import Effort, Measured, Progress
-from seqserve.tuning.proposal import Machine
+from seqserve.tuning.proposal import Machine, Miss
+from seqserve.tuning.results import words_of_miss
 from support.archives import make_archive
 from support.attesting import Signer, trusting
 from support.command import Ended, seqserve
@@ -171,6 +172,15 @@ def test_what_cannot_be_measured_is_one_line(arguments: list[str], status: int, 
     assert (ended.status, ended.output) == (status, "")
     for word in words:
         assert word in ended.one_line
+
+
+def test_where_only_some_forwards_are_slow_the_machine_may_be_to_blame() -> None:
+    miss = Miss(Curve("tiny", "10", ()), Point(1, 1, 300, 0.001, 0.004), 0.008)
+
+    assert words_of_miss(miss, 0.002).endswith(
+        "(by the median of its forwards 2 ms: has this machine other work?)"
+    )
+    assert "other work" not in words_of_miss(miss, 0.0019)
 
 
 def test_a_picture_that_cannot_be_written_takes_nothing_of_the_rest_away(folder: Path) -> None:

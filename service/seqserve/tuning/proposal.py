@@ -88,6 +88,11 @@ class Miss:
     point: Point
     bound_seconds: float
 
+    @property
+    def by_median_seconds(self) -> float:
+        """What it would be, did all forwards take as long as their median."""
+        return self.bound_seconds * self.point.median_seconds / self.point.p99_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:

@@ -108,11 +108,15 @@ def words_of_miss(miss: Miss, p99_seconds: float) -> str:
     """What is nearest for a model, and what it would take."""
     nearest = f"batches of {miss.point.batch_size} on {in_words(miss.point.threads)}"
     faster = f"{miss.bound_seconds / p99_seconds:.3g}"
-    return (
+    words = (
         f"{miss.curve.model} {miss.curve.version}: no batch size keeps to {as_written(p99_seconds)}; "
         f"nearest are {nearest} with {as_written(miss.bound_seconds)}; "
         f"it takes --p99 {rounded_up(miss.bound_seconds)}, or forwards {faster} times as fast"
     )
+    if miss.by_median_seconds <= p99_seconds:
+        by_median = as_written(miss.by_median_seconds)
+        words += f" (by the median of its forwards {by_median}: has this machine other work?)"
+    return words
 
 
 def in_words(threads: int) -> str:
