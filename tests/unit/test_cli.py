@@ -29,6 +29,7 @@ EXAMPLES = {
     "keys": "seqserve keys new release",
     "tokens": "seqserve tokens new phone",
     "attest": "seqserve attest model-store/*.mar --signing-key keys/release.key",
+    "tune": "seqserve tune digit_mlp --p99 5ms",
     "serve": "seqserve serve --with-torchserve",
     "config": "seqserve config --config seqserve.toml",
     "predict": "seqserve predict seven.png",

@@ -17,6 +17,7 @@ COMMANDS = {
     "keys": "Make or list keys that attest archives.",
     "attest": "Attest archives that are in a store already.",
     "tokens": "Make tokens that clients call a gateway with.",
+    "tune": "Measure models' batches, and propose settings that keep to a bound on the p99.",
     "serve": "Serve a model store over gRPC and HTTP.",
     "config": "Show the settings that `serve` would have, and where each comes from.",
     "predict": "Ask a running gateway what is in a picture.",
