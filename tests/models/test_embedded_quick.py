@@ -1,0 +1,160 @@
+"""Which batches the embedded engine computes in its caller's own thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from seqserve.engines import embedded
+from seqserve.engines.base import FloatArray
+from seqserve.engines.embedded import EmbeddedEngine, EmbeddedModel
+from seqserve.engines.embedded_quick import PROOFS, QUICK_SECONDS, QuickBatches
+from support.torchscript import HALF, line_archive, scripted
+
+SLOW, FAST = 2 * QUICK_SECONDS, QUICK_SECONDS / 2
+
+
+def proven(*sizes: int) -> QuickBatches:
+    quick = QuickBatches()
+    for size in sizes:
+        for _ in range(PROOFS):
+            quick.measure(size, FAST)
+    return quick
+
+
+def test_nothing_is_quick_before_it_was_measured() -> None:
+    quick = QuickBatches()
+    for _ in range(PROOFS):
+        assert not quick.has(1)
+        quick.measure(1, FAST)
+
+    assert quick.has(1)
+
+
+def test_each_size_up_to_the_next_power_of_two_has_its_own_proofs() -> None:
+    quick = proven(3)
+
+    assert [size for size in range(1, 10) if quick.has(size)] == [3, 4]
+
+
+def test_a_batch_that_is_far_too_slow_ends_it_at_once_and_new_proofs_begin_it_again() -> None:
+    quick = proven(1)
+    quick.measure(1, 50 * SLOW)
+    assert not quick.has(1)
+    for _ in range(40):
+        quick.measure(1, FAST)
+
+    assert quick.has(1)
+
+
+def test_one_that_met_a_busy_machine_does_not_and_many_do() -> None:
+    quick = proven(1)
+    quick.measure(1, SLOW)
+    assert quick.has(1)
+    for _ in range(10):
+        quick.measure(1, SLOW)
+
+    assert not quick.has(1)
+
+
+class Same(nn.Module):
+    """Answers what it is asked."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0
+
+
+class Looping(nn.Module):
+    """Takes as many rounds as the first number says."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(int(x[0, 0])):
+            x = x + 1
+        return x
+
+
+class Clock:
+    """Says of each batch that it took `seconds`."""
+
+    def __init__(self) -> None:
+        self.seconds = FAST
+        self._now = 0.0
+
+    def thread_time(self) -> float:
+        self._now += self.seconds
+        return self._now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(embedded, "time", SimpleNamespace(thread_time=made.thread_time))
+    return made
+
+
+@pytest.fixture
+def computed_here(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each batch, whether it was computed in the event loop's thread."""
+    here: list[bool] = []
+    compute, own = EmbeddedModel.compute, threading.get_ident()
+
+    def noted(model: EmbeddedModel, batch: FloatArray) -> FloatArray:
+        here.append(threading.get_ident() == own)
+        return compute(model, batch)
+
+    monkeypatch.setattr(EmbeddedModel, "compute", noted)
+    return here
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[EmbeddedEngine]:
+    before = torch.get_num_threads()
+    running = EmbeddedEngine(device="cpu")
+    yield running
+    await running.aclose()
+    torch.set_num_threads(before)
+
+
+async def test_quick_batches_are_computed_on_the_event_loop_and_slow_ones_in_a_thread_again(
+    engine: EmbeddedEngine, tmp_path: Path, clock: Clock, computed_here: list[bool]
+) -> None:
+    model = await engine.load(line_archive(tmp_path, scripted(Same())))
+    for _ in range(PROOFS + 1):
+        assert (await model.infer(HALF)).item() == HALF.item()
+    clock.seconds = 50 * SLOW
+    for _ in range(2):
+        await model.infer(HALF)
+
+    assert computed_here == [False] * PROOFS + [True, True, False]
+
+
+async def test_a_module_with_loops_is_never_computed_on_the_event_loop(
+    engine: EmbeddedEngine, tmp_path: Path, clock: Clock, computed_here: list[bool]
+) -> None:
+    model = await engine.load(line_archive(tmp_path, scripted(Looping())))
+    for _ in range(2 * PROOFS):
+        await model.infer(HALF)
+
+    assert not any(computed_here)
+
+
+async def test_a_pass_that_takes_several_threads_is_never_computed_on_the_event_loop(
+    tmp_path: Path, clock: Clock, computed_here: list[bool]
+) -> None:
+    before = torch.get_num_threads()
+    engine = EmbeddedEngine(device="cpu", intra_op_threads=2)
+    try:
+        model = await engine.load(line_archive(tmp_path, scripted(Same())))
+        for _ in range(2 * PROOFS):
+            await model.infer(HALF)
+    finally:
+        await engine.aclose()
+        torch.set_num_threads(before)
+
+    assert not any(computed_here)
