@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -217,8 +217,8 @@ def _check_examples(field: str, examples: int, max_request_examples: int) -> Non
 def _to_float32(stored: npt.NDArray[np.generic], datatype: str, signature: Signature) -> FloatArray:
     """Elements as they lie in bytes to FP32 numbers, all flat."""
     if datatype == "FP32":
+        numbers = cast(FloatArray, stored)
         # A slice of a larger message may start anywhere; kernels want whole words.
-        numbers: FloatArray = stored.view(np.float32)
         return numbers if numbers.flags.aligned else numbers.copy()
     if datatype == "BF16":
         return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
