@@ -14,53 +14,51 @@ from torch import nn
 from seqserve.engines import embedded
 from seqserve.engines.base import FloatArray
 from seqserve.engines.embedded import EmbeddedEngine, EmbeddedModel
-from seqserve.engines.embedded_quick import PROOFS, QUICK_SECONDS, QuickBatches
+from seqserve.engines.embedded_quick import PASSES, QUICK_SECONDS, TOO_SLOW_SECONDS, QuickBatches
 from support.torchscript import HALF, line_archive, scripted
 
 SLOW, FAST = 2 * QUICK_SECONDS, QUICK_SECONDS / 2
 
 
-def proven(*sizes: int) -> QuickBatches:
+def measured(size: int, *seconds: float) -> QuickBatches:
     quick = QuickBatches()
-    for size in sizes:
-        for _ in range(PROOFS):
-            quick.measure(size, FAST)
+    for each in seconds:
+        quick.measure(size, each)
     return quick
 
 
-def test_nothing_is_quick_before_it_was_measured() -> None:
+def test_nothing_is_quick_before_it_was_measured_often_enough() -> None:
     quick = QuickBatches()
-    for _ in range(PROOFS):
+    for _ in range(PASSES):
         assert not quick.has(1)
         quick.measure(1, FAST)
 
     assert quick.has(1)
 
 
-def test_each_size_up_to_the_next_power_of_two_has_its_own_proofs() -> None:
-    quick = proven(3)
+def test_each_size_up_to_the_next_power_of_two_is_measured_for_itself() -> None:
+    quick = measured(3, *[FAST] * PASSES)
 
     assert [size for size in range(1, 10) if quick.has(size)] == [3, 4]
 
 
-def test_a_batch_that_is_far_too_slow_ends_it_at_once_and_new_proofs_begin_it_again() -> None:
-    quick = proven(1)
-    quick.measure(1, 50 * SLOW)
+def test_a_busy_machine_does_not_make_a_batch_slow_and_a_slow_one_is_seen_in_a_few() -> None:
+    quick = measured(1, *[SLOW] * (PASSES - 1), FAST)
+    for _ in range(PASSES - 1):
+        assert quick.has(1)
+        quick.measure(1, SLOW)
+    quick.measure(1, SLOW)
+
     assert not quick.has(1)
-    for _ in range(40):
+
+
+def test_a_batch_that_is_far_too_slow_ends_it_at_once_and_has_to_be_measured_anew() -> None:
+    quick = measured(1, *[FAST] * PASSES, TOO_SLOW_SECONDS)
+    for _ in range(PASSES - 1):
+        assert not quick.has(1)
         quick.measure(1, FAST)
 
     assert quick.has(1)
-
-
-def test_one_that_met_a_busy_machine_does_not_and_many_do() -> None:
-    quick = proven(1)
-    quick.measure(1, SLOW)
-    assert quick.has(1)
-    for _ in range(10):
-        quick.measure(1, SLOW)
-
-    assert not quick.has(1)
 
 
 class Same(nn.Module):
@@ -125,20 +123,20 @@ async def test_quick_batches_are_computed_on_the_event_loop_and_slow_ones_in_a_t
     engine: EmbeddedEngine, tmp_path: Path, clock: Clock, computed_here: list[bool]
 ) -> None:
     model = await engine.load(line_archive(tmp_path, scripted(Same())))
-    for _ in range(PROOFS + 1):
+    for _ in range(PASSES + 1):
         assert (await model.infer(HALF)).item() == HALF.item()
-    clock.seconds = 50 * SLOW
+    clock.seconds = TOO_SLOW_SECONDS
     for _ in range(2):
         await model.infer(HALF)
 
-    assert computed_here == [False] * PROOFS + [True, True, False]
+    assert computed_here == [False] * PASSES + [True, True, False]
 
 
 async def test_a_module_with_loops_is_never_computed_on_the_event_loop(
     engine: EmbeddedEngine, tmp_path: Path, clock: Clock, computed_here: list[bool]
 ) -> None:
     model = await engine.load(line_archive(tmp_path, scripted(Looping())))
-    for _ in range(2 * PROOFS):
+    for _ in range(2 * PASSES):
         await model.infer(HALF)
 
     assert not any(computed_here)
@@ -151,7 +149,7 @@ async def test_a_pass_that_takes_several_threads_is_never_computed_on_the_event_
     engine = EmbeddedEngine(device="cpu", intra_op_threads=2)
     try:
         model = await engine.load(line_archive(tmp_path, scripted(Same())))
-        for _ in range(2 * PROOFS):
+        for _ in range(2 * PASSES):
             await model.infer(HALF)
     finally:
         await engine.aclose()

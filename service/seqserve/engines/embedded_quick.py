@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 QUICK_SECONDS = 0.0002
 """Nothing else of the gateway waits longer than that: health and cancellations come through in between."""
-PROOFS = 3
-WEIGHT = 0.2
-"""Of the newest batch: one that is far too slow decides at once, one that met a busy machine does not."""
+TOO_SLOW_SECONDS = 0.002
+"""No busy machine excuses that."""
+PASSES = 5
 
 
 class QuickBatches:
     """What was measured of one model's batches, by their size up to the next power of two.
 
-    Batches of a size are quick once PROOFS of them were measured, and for as long as their moving average is
-    below QUICK_SECONDS. Those that are not go to a thread, and are measured there.
+    Batches of a size are quick once PASSES of them were measured, and while the best of the last PASSES took
+    less than QUICK_SECONDS: what the others took longer is the machine's doing, since caches were cold or
+    somebody else was served. One that takes TOO_SLOW_SECONDS ends it at once. What is not quick goes to a
+    thread, and is measured there.
     """
 
     def __init__(self) -> None:
-        self._proofs: dict[int, int] = {}
-        self._seconds: dict[int, float] = {}
+        self._measured: dict[int, deque[float]] = {}
 
     def has(self, examples: int) -> bool:
         """Whether batches of that size are quick, as far as is known."""
-        size = _size(examples)
-        return self._proofs.get(size, 0) >= PROOFS and self._seconds[size] < QUICK_SECONDS
+        last = self._measured.get(_size(examples))
+        return last is not None and len(last) == PASSES and min(last) < QUICK_SECONDS
 
     def measure(self, examples: int, seconds: float) -> None:
         """Take one batch into account; seconds: of computing, without any wait."""
-        size = _size(examples)
-        before = self._seconds.get(size, seconds)
-        self._seconds[size] = before + WEIGHT * (seconds - before)
-        self._proofs[size] = self._proofs.get(size, 0) + 1
+        last = self._measured.setdefault(_size(examples), deque(maxlen=PASSES))
+        if seconds >= TOO_SLOW_SECONDS:
+            last.clear()
+        last.append(seconds)
 
 
 def _size(examples: int) -> int:
