@@ -11,12 +11,12 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing import TYPE_CHECKING, Any
 
 from seqserve.errors import ArchiveUntrusted, quote_came
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 SUFFIX = ".sig"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -95,6 +95,8 @@ def _signers(one: EnvelopeSignature, payload: bytes, keys: Mapping[str, Ed25519P
 
 
 def _verifies(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see trusted_keys.py
+
     try:
         key.verify(signature, signed)
     except InvalidSignature:

@@ -15,31 +15,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import structlog
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from seqserve.errors import SettingsInvalid
 from seqserve.regular_file import read_regular
+
+# At run time it is imported where there are certificates: it takes 9 MB, and most gateways have none.
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 MAX_FILE_BYTES = 2**20
-CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 HTTP_PROTOCOLS = ("http/1.1",)
 
 Reload = Literal["loaded", "refused"]
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PrivateKey: TypeAlias = "rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +192,10 @@ def _checked(files: TlsFiles, contents: Contents) -> Identity:
 
 
 def _parse_key(path: Path, content: bytes) -> PrivateKey:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - see above
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
     try:
         # OpenSSL compares it with the certificate; a full check of an RSA key takes a tenth of a second.
         key = load_pem_private_key(content, password=None, unsafe_skip_rsa_key_validation=True)
@@ -207,13 +206,17 @@ def _parse_key(path: Path, content: bytes) -> PrivateKey:
         ) from error  # fmt: skip
     except (ValueError, UnsupportedAlgorithm) as error:
         raise _invalid("tls_key", path, "it holds no private key in PEM") from error
-    is_odd_curve = isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, CURVES)
-    if is_odd_curve or not isinstance(key, PrivateKey):
+    curves, kinds = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1), (rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)
+    is_odd_curve = isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, curves)
+    if is_odd_curve or not isinstance(key, (ec.EllipticCurvePrivateKey, *kinds)):
         raise _invalid("tls_key", path, "gRPC takes RSA, Ed25519 and the curves P-256, P-384 and P-521 only")
     return key
 
 
 def _parse_certificates(setting: str, path: Path, content: bytes) -> tuple[x509.Certificate, ...]:
+    from cryptography import x509  # noqa: PLC0415 - see above
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+
     try:
         certificates = tuple(x509.load_pem_x509_certificates(content))
         for each in certificates:
@@ -224,10 +227,18 @@ def _parse_certificates(setting: str, path: Path, content: bytes) -> tuple[x509.
 
 
 def _pem_of_key(key: PrivateKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - see above
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _pem_of(certificates: tuple[x509.Certificate, ...]) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - see above
+
     return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from seqserve import images, tensors
+from seqserve import tensors
 from seqserve.errors import DeadlineExceeded, InvalidRequest, Overloaded
 from seqserve.signature import Signature
 from seqserve.tensors import FloatArray
@@ -63,6 +63,8 @@ def check_pictures(files: Sequence[bytes], signature: Signature, max_request_exa
 
 def _rows(files: Sequence[bytes], signature: Signature, has_left: threading.Event) -> FloatArray:
     """Nobody hears the end of it where the caller leaves meanwhile."""
+    from seqserve import images  # noqa: PLC0415 - Pillow's memory is for those who send pictures
+
     pixels = []
     for index, file in enumerate(files):
         if has_left.is_set():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
-import uuid
 
 REQUEST_ID = "x-request-id"
 """The header, or gRPC's metadata key, that carries it both ways."""
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RANDOM = random.Random()  # noqa: S311 - ids are no secrets; the system's own numbers are a call of the kernel each
 
 
 def canary_key(call_id: str, own_id: str, *, is_given: bool) -> str:
@@ -20,4 +21,4 @@ def canary_key(call_id: str, own_id: str, *, is_given: bool) -> str:
 
 def request_id(given: str) -> str:
     """`given` if it matches REQUEST_ID_PATTERN, else a new one."""
-    return given if REQUEST_ID_PATTERN.fullmatch(given) else uuid.uuid4().hex
+    return given if REQUEST_ID_PATTERN.fullmatch(given) else f"{_RANDOM.getrandbits(128):032x}"

@@ -11,14 +11,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from typing import TYPE_CHECKING
 
 from seqserve.errors import SettingsInvalid
 from seqserve.ownership import closing, first_opening, who_else_writes
 from seqserve.regular_file import open_regular
+
+# At run time it is imported where there are keys: it takes 9 MB, and most gateways have none.
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 SUFFIX = ".pub"
 KEY_ID_CHARACTERS = 32
@@ -43,6 +44,8 @@ class TrustedKey:
 
 def key_id(public: Ed25519PublicKey) -> str:
     """What a key is called in an attestation: 32 digits of the SHA-256 of its DER, in hex."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - see above
+
     encoded = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(encoded).hexdigest()[:KEY_ID_CHARACTERS]
 
@@ -99,6 +102,10 @@ def _check_count(path: Path, keys: int) -> None:
 
 
 def _read_key(path: Path) -> TrustedKey:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - see above
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
     try:
         with open_regular(path) as file:
             _check_closed(path, os.fstat(file.fileno()))

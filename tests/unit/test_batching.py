@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from seqserve.batching.batcher import Batcher, BatchLimits, Outcome, Part
+from seqserve.batching.company import LONELY_BATCHES
 from seqserve.errors import EngineContractError, EngineUnavailable
 from support.batching import FakeClock, Setup, results, settle
 
@@ -71,6 +72,39 @@ async def test_who_is_on_the_way_travels_in_the_first_batch_and_no_time_passes_f
     assert bench.notes.started == [(4, "idle", 0)]
     await bench.answer()
     await asyncio.gather(*arrivals)
+
+
+async def test_who_is_always_alone_is_not_kept_waiting_for_others(setup: Setup) -> None:
+    bench = setup(batch=8)
+    turns = []
+    for number in range(LONELY_BATCHES + 1):
+        caller = asyncio.create_task(bench.batcher.submit([Part(f"{number}", 1)], deadline=None))
+        bench.callers.append(caller)
+        turns.append(0)
+        while len(bench.engine.batches) <= number:
+            await settle(1)
+            turns[-1] += 1
+        await bench.answer()
+
+    assert turns[-1] < turns[-2]
+    assert bench.engine.batches == [[f"{number}"] for number in range(LONELY_BATCHES + 1)]
+
+
+async def test_others_have_a_turn_between_the_batches_of_an_engine_that_answers_at_once() -> None:
+    async def answer(payloads: Sequence[str]) -> Sequence[str]:
+        batches.append(list(payloads))
+        return payloads
+
+    batches: list[list[str]] = []
+    batcher = Batcher(answer, BatchLimits(1), slots=asyncio.Semaphore(1), clock=FakeClock())
+    caller = asyncio.create_task(batcher.submit([Part(name, 1) for name in "abc"], deadline=None))
+    seen = []
+    while not caller.done():
+        await settle(1)
+        seen.append(len(batches))
+
+    assert {1, 2, 3} <= set(seen)
+    await batcher.aclose()
 
 
 async def test_a_full_batch_waits_for_nobody(setup: Setup) -> None:

@@ -28,7 +28,8 @@ def test_freed_memory_is_kept_and_large_messages_come_from_it(monkeypatch: pytes
 
     heap.keep_heap()
 
-    assert dict(library.asked) == {-1: 64 * 2**20, -3: 32 * 2**20}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX
+    assert dict(library.asked) == {-1: 64 * 2**20, -3: 32 * 2**20, -8: 2}
 
 
 def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +44,7 @@ def test_glibc_takes_sizes_of_that_kind() -> None:
 
     assert mallopt(heap.M_MMAP_THRESHOLD, heap.LARGEST_IN_HEAP_BYTES) == 1
     assert mallopt(heap.M_TRIM_THRESHOLD, heap.KEPT_BYTES) == 1
+    assert mallopt(heap.M_ARENA_MAX, heap.ARENAS) == 1
 
 
 def test_what_is_there_is_not_collected_again() -> None:

@@ -74,6 +74,28 @@ def test_a_bound_that_fp32_cannot_hold_exactly_accepts_itself() -> None:
     assert rows[0, 0] == np.float32(0.1)
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, 1.0])
+def test_the_ends_of_the_range_of_images_belong_to_it(value: float) -> None:
+    rows = decode(_fp32([0.5, value, 0.5, 0.5, 0.5, 0.5], 6), IMAGE)
+    assert rows[0, 1] == np.float32(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.nextafter(np.float32(1), np.float32(2)), "1.0000001 at"),
+        (-1e-45, "-1e-45 at"),
+        (float("nan"), "nan at"),
+        (-float("nan"), "nan at"),
+        (float("inf"), "inf at"),
+        (float("-inf"), "-inf at"),
+    ],
+)
+def test_what_is_beyond_the_range_of_images_by_ever_so_little_is_refused(value: float, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        decode(_fp32([0.5, value, 0.5, 0.5, 0.5, 0.5], 6), IMAGE)
+
+
 def test_an_upper_bound_alone_is_said_as_such() -> None:
     signature = LINE.model_copy(update={"maximum": 2.5})
     with pytest.raises(InvalidRequest, match=r"3 at \[0\]; accepted: at most 2.5"):

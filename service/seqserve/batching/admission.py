@@ -11,7 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from seqserve.batching.clock import Clock, Timer
 from seqserve.errors import DeadlineExceeded, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
@@ -31,16 +31,14 @@ SWEEP_SECONDS = 0.01
 """Expired callers are looked for at most this often, which bounds the cost of thousands of deadlines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part(Generic[P]):
+class Part(NamedTuple, Generic[P]):
     """A piece of a request that goes into one batch: 1 to `max_batch_size` examples."""
 
     payload: P
     examples: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[R]):
+class Outcome(NamedTuple, Generic[R]):
     """What became of one part: its result, its wait, and the batch that it shared."""
 
     result: R
@@ -173,6 +171,11 @@ class WaitingRequests(Generic[P, R]):
         """Who has waited longest."""
         return next(iter(self._requests), None)
 
+    @property
+    def callers(self) -> int:
+        """How many wait."""
+        return len(self._requests)
+
     def admit(self, parts: Sequence[Part[P]], deadline: float) -> Request[P, R]:
         """Let a request wait.
 
@@ -194,7 +197,8 @@ class WaitingRequests(Generic[P, R]):
 
     def take_part(self, room: int, now: float) -> tuple[Request[P, R], Part[P]] | None:
         """Take out the next part if `room` examples hold it; who left or is late is dropped on the way."""
-        while request := self.oldest:
+        while self._requests:
+            request = next(iter(self._requests))
             part = request.parts[request.taken_parts]
             if request.answer.done():
                 self.leave(request)

@@ -4,10 +4,10 @@ One instance a model version. It knows no tensors: payloads and results are opaq
 
 An idle engine starts with whoever is at hand, and while it is busy the next batch gathers: callers are
 batched just as far as the load asks for it. Who is at hand comes in turns of the event loop, since gRPC
-hands over a call a turn, and each takes some more to get here; no time passes for it. A caller that
-leaves, or whose deadline passes, is dropped while it waits (see admission.py) and never once its part
-is sealed into a batch. No task is made for a request: one worker runs the batches, and answers each
-caller's future.
+hands over a call a turn, and each takes some more to get here; no time passes for it, and a caller who is
+always alone is spared it (see company.py). A caller that leaves, or whose deadline passes, is dropped while
+it waits (see admission.py) and never once its part is sealed into a batch. No task is made for a request:
+one worker runs the batches, and answers each caller's future.
 
 A batch that takes longer than `max_batch_seconds` is overdue. Its callers get DeadlineExceeded, all
 who wait and all who come get EngineUnavailable, and the observer is told. The engine's call is not
@@ -38,6 +38,7 @@ from seqserve.batching.admission import (
 )
 from seqserve.batching.batch import Batch
 from seqserve.batching.clock import Clock, MonotonicClock, Timer
+from seqserve.batching.company import Company
 from seqserve.errors import (
     DeadlineExceeded,
     EngineUnavailable,
@@ -79,6 +80,7 @@ class Batcher(Generic[P, R]):
         self._observer = observer or BatchObserver()
         self._waiting: WaitingRequests[P, R] = WaitingRequests(limits, self._clock, self._observer)
         self._in_flight: Batch[P, R] | None = None
+        self._company = Company()
         self._is_due = asyncio.Event()
         self._delay_timer: Timer | None = None
         self._overdue_timer: Timer | None = None
@@ -205,21 +207,26 @@ class Batcher(Generic[P, R]):
         self._plan()
 
     async def _work(self) -> None:
-        while self._waiting.oldest or not self._waiting.is_closed:
+        while self._waiting.examples or not self._waiting.is_closed:
             await self._is_due.wait()
             await self._let_in()
-            if self._waiting.oldest:
+            if self._waiting.examples:
                 await self._run_next()
             if _is_being_cancelled():
                 return  # `run` kept the cancellation to itself
             self._plan()
+            if self._waiting.examples:
+                await asyncio.sleep(0)  # an engine may answer at once, and others have a turn between batches
 
     async def _let_in(self) -> None:
-        """Wait for those who are on the way already, until the batch is full."""
+        """Wait for those who are on the way already, until the batch is full, or where nobody ever is."""
+        if not self._company.is_likely():
+            return
         quiet = 0
         while quiet < QUIET_TURNS and (before := self._waiting.examples) < self._limits.max_batch_size:
             await asyncio.sleep(0)
             quiet = quiet + 1 if self._waiting.examples <= before else 0
+        self._company.note(self._waiting.callers)
 
     async def _run_next(self) -> None:
         """Wait for a slot, seal a batch, run it. Raises only the cancellation of the worker."""
@@ -246,7 +253,7 @@ class Batcher(Generic[P, R]):
         largest, batch.sealed = self._limits.max_batch_size, self._clock.now()
         while taken := self._waiting.take_part(largest - batch.examples, batch.sealed):
             batch.add(*taken)
-        if self._waiting.oldest or batch.examples == largest:
+        if self._waiting.examples or batch.examples == largest:
             return "full"
         if self._waiting.is_closed:
             return "drain"

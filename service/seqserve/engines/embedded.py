@@ -1,12 +1,14 @@
 """Runs TorchScript in this process; only this module and those named after it import torch.
 
 embedded_device.py: the CPU or a GPU. embedded_staging.py: how batches get there. embedded_faults.py:
-what an error says of the device. embedded_threads.py: where forwards run.
+what an error says of the device. embedded_threads.py: where forwards run. embedded_quick.py: which of them
+need no thread.
 """
 
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,27 +20,56 @@ from seqserve.archive import Archive
 from seqserve.engines.base import DeviceMemory, FloatArray
 from seqserve.engines.embedded_device import Device, find_device
 from seqserve.engines.embedded_faults import MODULE_ERRORS, DeviceFaults, cause_of, do_nothing
+from seqserve.engines.embedded_quick import QuickBatches
 from seqserve.engines.embedded_threads import ComputeThreads
 from seqserve.errors import ArchiveInvalid, EngineContractError
 
+LOOP = "prim::Loop"  # both kinds, by TorchScript's name
 WARM_UP_ROUNDS = 2  # TorchScript watches the first call of a size, and specializes its graph in the second
 
 
 class EmbeddedModel:
-    """One TorchScript module on its device."""
+    """One TorchScript module on its device.
 
-    def __init__(self, module: torch.jit.ScriptModule, largest: int, threads: ComputeThreads) -> None:
+    quick: knows which batches are computed in the caller's own thread; None: all go to a compute slot's.
+    """
+
+    def __init__(
+        self,
+        module: torch.jit.ScriptModule,
+        largest: int,
+        threads: ComputeThreads,
+        quick: QuickBatches | None = None,
+    ) -> None:
         self._module = module
         self._largest = largest
         self._threads = threads
+        self._quick = quick
 
     async def infer(self, batch: FloatArray) -> FloatArray:
         """See LoadedModel.infer; at most `max_batch_size` examples."""
-        return await self._threads.forward(self._module, batch, self._largest)
+        if self._quick is None:
+            return await self._threads.run(self._rows, batch)
+        if self._quick.has(len(batch)):
+            return self._measured(batch, self._quick)
+        return await self._threads.run(self._measured, batch, self._quick)
+
+    def _measured(self, batch: FloatArray, quick: QuickBatches) -> FloatArray:
+        started = time.thread_time()  # not the wait for the core, or for Python's lock
+        rows = self._rows(batch)
+        quick.measure(len(batch), time.thread_time() - started)
+        return rows
 
     def compute(self, batch: FloatArray, out: FloatArray) -> None:
         """See DirectModel.compute; at most `max_batch_size` examples."""
-        self._threads.compute(self._module, batch, out, self._largest)
+        rows = self._rows(batch)
+        if rows.size != out.size:
+            raise EngineContractError(f"the module answered {list(rows.shape)} where {list(out.shape)} go")
+        out[:] = rows if rows.ndim == out.ndim else rows.reshape(out.shape)
+
+    def _rows(self, batch: FloatArray) -> FloatArray:
+        """A forward pass in the calling thread."""
+        return self._threads.forward(self._module, batch, self._largest)
 
     async def unload(self) -> None:
         """Nothing is held beyond the module itself."""
@@ -99,9 +130,10 @@ class EmbeddedEngine:
 
     async def load(self, archive: Archive) -> EmbeddedModel:
         """The archive's module, warmed up. Raises ArchiveInvalid, Overloaded or EngineUnavailable."""
-        module = await self._loading.run(lambda _: self._load(archive.torchscript))
+        module = await self._loading.run(self._load, archive.torchscript)
         await self._warm_up(module, archive)
-        return EmbeddedModel(module, archive.signature.max_batch_size, self._computing)
+        quick = QuickBatches() if self._may_be_quick(module) else None
+        return EmbeddedModel(module, archive.signature.max_batch_size, self._computing, quick)
 
     async def set_default(self, name: str, version: str) -> None:
         """Nobody calls this engine but the gateway."""
@@ -113,7 +145,7 @@ class EmbeddedEngine:
 
     def _load(self, torchscript: bytes) -> torch.jit.ScriptModule:
         try:
-            module = _read_module(torchscript, self._device.place).eval()
+            module = _read_module(torchscript, self._device.place)
             self._device.synchronize()  # the weights are copied in this thread's stream, and read in others
         except MODULE_ERRORS as error:
             fault = self._faults.of(error)
@@ -123,24 +155,37 @@ class EmbeddedEngine:
             return module
         raise fault
 
+    def _may_be_quick(self, module: torch.jit.ScriptModule) -> bool:
+        """Whether one pass takes as long as another of its size, and needs no threads beside its own.
+
+        A module without loops does; to a GPU each thread has a way of its own.
+        """
+        has_loop = module.inlined_graph.findNode(LOOP) is not None  # type: ignore[attr-defined]  # torch's
+        return self.device == "cpu" and torch.get_num_threads() == 1 and not has_loop
+
     async def _warm_up(self, module: torch.jit.ScriptModule, archive: Archive) -> None:
         """Real callers should not pay for what the first calls cost."""
         largest = archive.signature.max_batch_size
-        sizes = await self._loading.run(lambda lane: lane.sizes(largest))
+        sizes = await self._loading.run(lambda: self._loading.lane.sizes(largest))
         for size in sizes * WARM_UP_ROUNDS:
             batch = np.repeat(archive.golden_inputs[:1], size, axis=0)
             try:
-                await self._loading.forward(module, batch, largest)
+                await self._loading.run(self._loading.forward, module, batch, largest)
             except EngineContractError as error:
                 raise ArchiveInvalid(f"warm-up: {error}") from error
 
 
 def _read_module(torchscript: bytes, place: torch.device) -> torch.jit.ScriptModule:
+    """Frozen: the weights stand in the graph itself, which TorchScript runs in a third of the time.
+
+    Its numbers stay the same to the last bit.
+    """
     with warnings.catch_warnings():  # TorchScript's deprecation is ours to handle, see docs/adr
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
         with _file_in_memory(torchscript) as path:
             module: torch.jit.ScriptModule = torch.jit.load(path, map_location=place)  # type: ignore[no-untyped-call]  # torch's
-    return module
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(module.eval(), optimize_numerics=False)
+        return frozen
 
 
 @contextmanager

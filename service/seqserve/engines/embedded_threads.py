@@ -11,7 +11,6 @@ from typing import TypeVar
 import torch
 
 from seqserve.engines.base import FloatArray
-from seqserve.engines.embedded_device import Device
 from seqserve.engines.embedded_faults import MODULE_ERRORS, DeviceFaults, cause_of
 from seqserve.engines.embedded_staging import Lane
 from seqserve.errors import EngineContractError
@@ -22,10 +21,7 @@ T = TypeVar("T")
 class _Mine(threading.local):
     """What each thread has for itself, from its first look at it."""
 
-    def __init__(self, device: Device) -> None:
-        # In a new thread BLAS begins with all cores of the host, until torch has told it better.
-        torch.set_num_threads(torch.get_num_threads())
-        self.lane: Lane = device.enter()
+    lane: Lane | None = None
 
 
 class ComputeThreads:
@@ -33,39 +29,15 @@ class ComputeThreads:
 
     def __init__(self, faults: DeviceFaults, count: int, name: str) -> None:
         self._faults = faults
-        self._mine = _Mine(faults.device)
+        self._mine = _Mine()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
 
-    async def forward(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
+    def forward(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
         """One forward pass: [n, *example] → [n, *output], n ≤ `largest`, the same in every call.
 
+        It is made in the caller's own thread, one of these or any other.
         Raises Overloaded, EngineUnavailable, EngineContractError.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._forward, module, batch, largest)
-
-    async def run(self, work: Callable[[Lane], T]) -> T:
-        """Other work for one of the threads."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: work(self._mine.lane))
-
-    def close(self) -> None:
-        """Take nothing more; what a thread is at ends on its own."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def compute(
-        self, module: torch.jit.ScriptModule, batch: FloatArray, out: FloatArray, largest: int
-    ) -> None:
-        """One forward pass in the calling thread, its rows written to `out` [n, output width].
-
-        Raises what `forward` raises.
-        """
-        rows = self._forward(module, batch, largest)
-        if rows.size != out.size:
-            raise EngineContractError(f"the module answered {list(rows.shape)} where {list(out.shape)} go")
-        out[:] = rows if rows.ndim == out.ndim else rows.reshape(out.shape)
-
-    def _forward(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
         try:
             return self._attempt(module, batch, largest)
         except MODULE_ERRORS as error:
@@ -75,9 +47,29 @@ class ComputeThreads:
         # Out here the error is gone, and its frames with it: a full device wants their tensors back.
         raise fault
 
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Work for one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    @property
+    def lane(self) -> Lane:
+        """The calling thread's way to the device."""
+        lane = self._mine.lane
+        return self._enter() if lane is None else lane
+
+    def close(self) -> None:
+        """Take nothing more; what a thread is at ends on its own."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _enter(self) -> Lane:
+        # In a new thread BLAS begins with all cores of the host, until torch has told it better.
+        torch.set_num_threads(torch.get_num_threads())
+        lane = self._mine.lane = self._faults.device.enter()
+        return lane
+
     def _attempt(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
         with torch.inference_mode():
-            sent = self._mine.lane.send(batch, largest)
+            sent = self.lane.send(batch, largest)
             return _rows_of(module(sent), len(sent), len(batch))
 
 

@@ -47,6 +47,24 @@ def input_tensor(request: pb.ModelInferRequest, signature: Signature) -> RawTens
 
     Raises InvalidRequest, and nothing else, whatever the request holds.
     """
+    if not _is_plain(request, signature):
+        _check(request, signature)
+    tensor = request.inputs[0]
+    content = _content(request, tensor, signature.input.name)
+    shape = tuple(islice(tensor.shape, DIMENSIONS_SHOWN))
+    return RawTensor(tensor.name, tensor.datatype, shape, content)
+
+
+def _is_plain(request: pb.ModelInferRequest, signature: Signature) -> bool:
+    """Whether it holds one input by the right name, and nothing that would have to be checked."""
+    inputs = request.inputs
+    if len(inputs) != 1 or request.outputs or request.parameters:
+        return False
+    return inputs[0].name == signature.input.name and not inputs[0].parameters
+
+
+def _check(request: pb.ModelInferRequest, signature: Signature) -> None:
+    """Raises InvalidRequest."""
     # Names come first: whoever sends a million tensors is refused before anybody walks over them.
     check_input_names([tensor.name for tensor in islice(request.inputs, NAMES_SHOWN)], signature)
     check_output_names([output.name for output in islice(request.outputs, NAMES_SHOWN)], signature)
@@ -55,10 +73,6 @@ def input_tensor(request: pb.ModelInferRequest, signature: Signature) -> RawTens
     check_parameter_names(chain(request.parameters, *of_inputs, *of_outputs))
     check_timeout(_value(request.parameters, TIMEOUT))
     _class_count(request, signature)
-    tensor = request.inputs[0]
-    content = _content(request, tensor, signature.input.name)
-    shape = tuple(islice(tensor.shape, DIMENSIONS_SHOWN))
-    return RawTensor(tensor.name, tensor.datatype, shape, content)
 
 
 def put_answer(reply: pb.ModelInferResponse, request: pb.ModelInferRequest, prediction: Prediction) -> None:
@@ -113,15 +127,17 @@ def _put_receipt(reply: pb.ModelInferResponse, receipt: Receipt) -> None:
 
 def _class_count(request: pb.ModelInferRequest, signature: Signature) -> int | None:
     """How many classes the caller wants named; None: the values themselves. Raises InvalidRequest."""
+    if not request.outputs:
+        return None
     counts = [_value(output.parameters, classification.PARAMETER) for output in request.outputs]
-    if not counts or counts[0] is None:
+    if counts[0] is None:
         return None
     return classification.check_count(counts[0], signature)
 
 
 def _value(parameters: Mapping[str, pb.InferParameter], name: str) -> object:
     """A parameter's value, None where it is absent."""
-    if name not in parameters:  # indexing would create it
+    if not parameters or name not in parameters:  # indexing would create it
         return None
     parameter = parameters[name]
     choice = parameter.WhichOneof("parameter_choice")
@@ -131,16 +147,17 @@ def _value(parameters: Mapping[str, pb.InferParameter], name: str) -> object:
 def _content(
     request: pb.ModelInferRequest, tensor: pb.ModelInferRequest.InferInputTensor, name: str
 ) -> bytes:
-    if not request.raw_input_contents:
+    raw = request.raw_input_contents
+    if not raw:
         return _typed_content(tensor)
-    if len(request.raw_input_contents) != 1 or tensor.HasField("contents"):
+    if len(raw) != 1 or tensor.HasField("contents"):
         raise InvalidRequest(
             "RAW_CONTENTS", field=name,
-            came=f"{len(request.raw_input_contents)} raw_input_contents"
+            came=f"{len(raw)} raw_input_contents"
             + (" beside contents" if tensor.HasField("contents") else ""),
             accepted="one raw_input_contents entry and no contents, or contents alone",
         )  # fmt: skip
-    return request.raw_input_contents[0]
+    return raw[0]
 
 
 def _typed_content(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from seqserve.batching.admission import DropCause, FlushReason, RefusalCause
 from seqserve.batching.observers import Phases, VersionObserver
 from seqserve.metrics import table
+from seqserve.metrics.histograms import Histograms
 
 
 class VersionFamilies:
     """The metrics themselves, with a child for each version."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.request = table.REQUEST_SECONDS.make(registry)
-        self.decode = table.DECODE_SECONDS.make(registry)
-        self.queue = table.QUEUE_SECONDS.make(registry)
-        self.assembly = table.ASSEMBLY_SECONDS.make(registry)
-        self.compute = table.COMPUTE_SECONDS.make(registry)
-        self.encode = table.ENCODE_SECONDS.make(registry)
-        self.examples = table.BATCH_EXAMPLES.make(registry)
+        self.request = Histograms(table.REQUEST_SECONDS, registry)
+        self.decode = Histograms(table.DECODE_SECONDS, registry)
+        self.queue = Histograms(table.QUEUE_SECONDS, registry)
+        self.assembly = Histograms(table.ASSEMBLY_SECONDS, registry)
+        self.compute = Histograms(table.COMPUTE_SECONDS, registry)
+        self.encode = Histograms(table.ENCODE_SECONDS, registry)
+        self.examples = Histograms(table.BATCH_EXAMPLES, registry)
         self.batches = table.BATCHES.make(registry)
         self.failed = table.FAILED_BATCHES.make(registry)
         self.overdue = table.OVERDUE_BATCHES.make(registry)
@@ -34,7 +35,7 @@ class VersionFamilies:
 
     def forget(self, model: str, version: str) -> None:
         """Drop a version's children; what it counts afterwards starts at zero."""
-        families: tuple[Counter | Histogram, ...] = (
+        families: tuple[Counter | Histograms, ...] = (
             self.request, self.decode, self.queue, self.assembly, self.compute, self.encode, self.examples,
             self.batches, self.failed, self.overdue, self.recovered, self.dropped, self.refused,
         )  # fmt: skip

@@ -27,17 +27,18 @@ class Desk:
     Each piece of news is a tuple whose first element says what it is:
 
     ("answered", request, ending, rows, queue_ns, compute_ns, batch_rows, fault): a request of Version.submit;
-      ending: `answered`, `engine_failed`, `expired`, `overdue` (its batch), `stuck` (it waited behind one), `away`,
-      `closing`; rows [n, output width] a copy,
-      None unless answered; fault: the number that `compute` raised with EngineFault, or 0.
+      ending: `answered`, `engine_failed`, `expired`, `overdue` (its batch), `stuck` (it waited behind one),
+      `away`, `closing`; rows [n, output width] a copy, None unless answered; fault: the number that
+      `compute` raised with EngineFault, or 0.
     ("overdue", version, rows), ("recovered", version, ns, fault), ("failed", version, rows, fault): a batch.
     ("called", call, path, metadata, timeout_ns, message): a call that is Python's; message None for streams.
     ("message", call_id, message): what Call.read has read; None once the caller has sent all.
     ("written", call_id, is_written): Call.write is done.
     ("over", call_id, is_cancelled): the call has ended, nothing of it is to come.
-    ("streamed", call, path, metadata, timeout_ns, number, message): one message of a native stream that is Python's.
-    ("internal", model, version, path, request_id, fault): a hot request ended as INTERNAL, for the log; fault as above, 0 for
-      an output that did not pass its checks.
+    ("streamed", call, path, metadata, timeout_ns, number, message): one message of a native stream that is
+      Python's.
+    ("internal", model, version, path, request_id, fault): a hot request ended as INTERNAL, for the log;
+      fault as above, 0 for an output that did not pass its checks.
     """
 
     def __init__(self) -> None: ...
@@ -47,8 +48,8 @@ class Desk:
 class EngineFault(Exception):
     """What `compute` raises; args: (fault, code, words, reason, retry_after_ns).
 
-    fault: a number that Python knows the error by. code: gRPC's, as an int. words, reason: for callers, unless
-    the code is INTERNAL. retry_after_ns: -1 where no RetryInfo goes with it.
+    fault: a number that Python knows the error by. code: gRPC's, as an int. words, reason: for callers,
+    unless the code is INTERNAL. retry_after_ns: -1 where no RetryInfo goes with it.
     """
 
 class Runners:
@@ -64,22 +65,34 @@ class BatchLedger:
 
     def __init__(self, seconds_bounds_ns: Sequence[int], examples_bounds: Sequence[int]) -> None: ...
     def read(self) -> dict[str, Any]:
-        """assembly, compute, examples: (buckets, sum); reasons, dropped, refused: by name as in seqserve.batching.admission;
-        failed, overdue, recovered: counts; by_size: {examples: (count, assembly_ns, compute_ns, split_ns)}."""
+        """assembly, compute, examples: (buckets, sum); reasons, dropped, refused: by name as in
+        seqserve.batching.admission; failed, overdue, recovered: counts; by_size: {examples: (count,
+        assembly_ns, compute_ns, split_ns)}."""
 
 class Version:
     """One version's queue."""
 
     def __init__(
-        self, desk: Desk, runners: Runners, ledger: BatchLedger, number: int, *,
-        input_width: int, output_width: int, max_batch_rows: int, max_queue_rows: int, max_request_rows: int,
-        max_queue_delay_ns: int, max_batch_ns: int,
+        self,
+        desk: Desk,
+        runners: Runners,
+        ledger: BatchLedger,
+        number: int,
+        *,
+        input_width: int,
+        output_width: int,
+        max_batch_rows: int,
+        max_queue_rows: int,
+        max_request_rows: int,
+        max_queue_delay_ns: int,
+        max_batch_ns: int,
         compute: Callable[[FloatArray, FloatArray], None],
         allocate: Callable[[int], FloatArray] | None = None,
     ) -> None:
         """number: what the news call it. compute: rows [n, input width] in, writes [n, output width]; raises
         EngineFault; called on a thread of `runners`. Both arrays are valid during the call only.
-        allocate: memory for so many floats, pinned perhaps, for the first buffers. Raises ValueError for limits that cannot hold."""
+        allocate: memory for so many floats, pinned perhaps, for the first buffers. Raises ValueError for
+        limits that cannot hold."""
     def open(self) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...
@@ -106,13 +119,26 @@ class Served:
     """A version as the hot path answers for it."""
 
     def __init__(
-        self, version: Version, ledger: RequestLedger, *, model: str, number: str,
-        input_name: str, shapes: Sequence[tuple[Sequence[int], bool]], minimum: float | None, maximum: float | None,
-        max_examples: int, output_name: str, output_shape: Sequence[int],
-        receipt: Sequence[tuple[str, str]], sum_tolerance: float | None,
+        self,
+        version: Version,
+        ledger: RequestLedger,
+        *,
+        model: str,
+        number: str,
+        input_name: str,
+        shapes: Sequence[tuple[Sequence[int], bool]],
+        minimum: float | None,
+        maximum: float | None,
+        max_examples: int,
+        output_name: str,
+        output_shape: Sequence[int],
+        receipt: Sequence[tuple[str, str]],
+        sum_tolerance: float | None,
     ) -> None:
-        """shapes: of an example, with whether its elements lie in the model's own order. receipt: further text
-        parameters of each reply. sum_tolerance: probabilities are to sum to 1 so closely; None for other outputs."""
+        """shapes: of an example, with whether its elements lie in the model's own order. receipt: further
+        text
+        parameters of each reply. sum_tolerance: probabilities are to sum to 1 so closely; None for other
+        outputs."""
 
 class Call:
     """A call that Python answers. Every call ends with `reply` or `finish`, unless it is over before."""
@@ -141,15 +167,23 @@ class Server:
     """The gRPC listener."""
 
     def __init__(
-        self, desk: Desk, *, options: Sequence[tuple[str, int]], max_message_bytes: int,
-        default_timeout_ns: int, max_timeout_ns: int, max_python_calls: int,
+        self,
+        desk: Desk,
+        *,
+        options: Sequence[tuple[str, int]],
+        max_message_bytes: int,
+        default_timeout_ns: int,
+        max_timeout_ns: int,
+        max_python_calls: int,
     ) -> None:
-        """options: of gRPC's core. max_python_calls: calls that Python may have under way; beyond them they are
+        """options: of gRPC's core. max_python_calls: calls that Python may have under way; beyond them they
+        are
         refused here as RESOURCE_EXHAUSTED."""
     def listen(
         self, address: str, identity: Callable[[], tuple[bytes, bytes, bytes | None] | None] | None
     ) -> int:
-        """The port. identity: None for plaintext; else called at each handshake, in any thread: PEM of key, chain
+        """The port. identity: None for plaintext; else called at each handshake, in any thread: PEM of key,
+        chain
         and client CA, or None where nothing has changed since the last call; the first call must give one.
         Raises OSError where it cannot listen."""
     def route(self, table: Sequence[tuple[str, str, Served]]) -> None:
@@ -158,7 +192,8 @@ class Server:
     def set_hot(self, is_hot: bool) -> None:
         """Whether there is a hot path at all; otherwise every call is Python's."""
     def drain(self) -> None:
-        """Refuse hot requests as shutting down, and end each native stream once it has answered what it took."""
+        """Refuse hot requests as shutting down, and end each native stream once it has answered what it
+        took."""
     @property
     def turned_away(self) -> int:
         """Hot requests that were refused since `drain`."""
