@@ -1,0 +1,138 @@
+"""Pairs of measurements, as targets need them: each gives one ratio, the first over the second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+
+from bench.generator import Load
+from bench.growth import Growth
+from bench.labels import BATCH, ONE, PEERS, SLOW_OVERLOADS, SLOW_PEAK
+from bench.measured import Measured
+from bench.starts import Start
+from bench.trials import Trial
+
+Pairs = list[tuple[float, float]]
+Evidence = Callable[[Measured], Pairs]
+
+START_FACTOR, START_SECONDS = 1.3, 0.5
+MEMORY_BYTES, FURTHER_BYTES = 60e6, 2e6
+REFUSAL_SECONDS, HEALTH_SECONDS = 0.010, 1.0
+
+
+def rates(front: str, load: Load, other: str, other_load: Load | None = None) -> Evidence:
+    """Throughput of one front against that of another, or of the same under another load."""
+    return lambda of: _pairs(_rates(of, front, load), _rates(of, other, other_load or load))
+
+
+def best_peer(front: str, load: Load) -> Evidence:
+    """Throughput against that of the quickest of the peers that were measured under the same load."""
+    return lambda of: _pairs(_rates(of, front, load), _rates(of, quickest(of, load, PEERS), load))
+
+
+def best_of(fronts: Sequence[str], load: Load, others: Sequence[str]) -> Evidence:
+    """The quickest of some against the quickest of others."""
+    return lambda of: _pairs(
+        _rates(of, quickest(of, load, fronts), load), _rates(of, quickest(of, load, others), load)
+    )
+
+
+def quickest(of: Measured, load: Load, fronts: Sequence[str]) -> str:
+    """By the median of its trials; the first one where none was measured."""
+    return max(fronts, key=lambda front: median(_rates(of, front, load) or [0.0]))
+
+
+def latency(front: str, other: str) -> Evidence:
+    """p50 of one caller against another server's and the forward pass."""
+    return lambda of: _pairs(
+        _p50_us(of, front), (p50 + 1e6 * of.forward.get(1, 0.0) for p50 in _p50_us(of, other))
+    )
+
+
+def p50(front: str, other: str) -> Evidence:
+    """p50 of one caller against that of another."""
+    return lambda of: _pairs(_p50_us(of, front), _p50_us(of, other))
+
+
+def batch_rates(front: str, other: str) -> Evidence:
+    """256 examples in a request: throughput against the other server's message and the forward together."""
+    return lambda of: _pairs(
+        (trial.outcome.throughput for trial in of.results.of(front, BATCH)),
+        (
+            1 / (1 / trial.outcome.throughput + of.forward.get(BATCH.examples, 0.0))
+            for trial in of.results.of(other, BATCH)
+        ),
+    )
+
+
+def goodput(front: str, peaks: float) -> Evidence:
+    """Of the slow model, against the peak before it."""
+    return rates(front, SLOW_OVERLOADS[peaks], front, SLOW_PEAK)
+
+
+def slow_refusals(front: str) -> Evidence:
+    """p99 of refusals under every overload of the slow model, against 10 ms."""
+    return lambda of: [(trial.refusals_p99_us / 1e6, REFUSAL_SECONDS) for trial in _overloads(of, front)]
+
+
+def slow_memory(front: str) -> Evidence:
+    """What is held after the worst overload, against after the first one of them."""
+
+    def pairs(of: Measured) -> Pairs:
+        worst = of.results.of(front, SLOW_OVERLOADS[max(SLOW_OVERLOADS)])
+        return [(trial.memory_bytes, worst[0].memory_bytes) for trial in worst[1:]]
+
+    return pairs
+
+
+def slow_health(front: str) -> Evidence:
+    """The slowest probe of each overload of the slow model, in seconds."""
+    return lambda of: [(trial.health_seconds, HEALTH_SECONDS) for trial in _overloads(of, front)]
+
+
+def health(front: str, load: Load) -> Evidence:
+    """The slowest probe of each trial, in seconds."""
+    return lambda of: [(trial.health_seconds, HEALTH_SECONDS) for trial in of.results.of(front, load)]
+
+
+def cold_start(front: str) -> Evidence:
+    """First right answer against 1.3 times the import and 0.5 s."""
+    return lambda of: [
+        (each.seconds, START_FACTOR * each.import_seconds + START_SECONDS) for each in _starts(of, front)
+    ]
+
+
+def memory(front: str) -> Evidence:
+    """Against the import and 60 MB."""
+    return lambda of: [
+        (each.memory_bytes, each.import_memory_bytes + MEMORY_BYTES) for each in _starts(of, front)
+    ]
+
+
+def further_models(front: str) -> Evidence:
+    """What each further model holds, against 2 MB."""
+    return lambda of: [(each.further_bytes, FURTHER_BYTES) for each in _growth(of, front)]
+
+
+def _starts(of: Measured, front: str) -> Sequence[Start]:
+    return of.starts.get(front, ())
+
+
+def _growth(of: Measured, front: str) -> Sequence[Growth]:
+    return of.growth.get(front, ())
+
+
+def _overloads(of: Measured, front: str) -> list[Trial]:
+    return [trial for load in SLOW_OVERLOADS.values() for trial in of.results.of(front, load)]
+
+
+def _rates(of: Measured, front: str, load: Load) -> list[float]:
+    return [trial.outcome.throughput for trial in of.results.of(front, load)]
+
+
+def _p50_us(of: Measured, front: str) -> list[float]:
+    return [trial.outcome.good.p50_us for trial in of.results.of(front, ONE)]
+
+
+def _pairs(first: Iterable[float], second: Iterable[float]) -> Pairs:
+    return list(zip(first, second, strict=False))

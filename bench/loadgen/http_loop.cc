@@ -1,0 +1,87 @@
+#include "http_loop.h"
+
+#include <arpa/inet.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "http_call.h"
+
+namespace {
+
+constexpr int kMostEvents = 256;
+
+std::string BytesOf(const HttpRequest& request) {
+  return "POST " + request.path + " HTTP/1.1\r\nHost: " + request.target +
+         "\r\nContent-Type: " + request.content_type +
+         "\r\nContent-Length: " + std::to_string(request.body.size()) + "\r\n\r\n" + request.body;
+}
+
+sockaddr_in AddressOf(const std::string& target) {
+  const size_t colon = target.rfind(':');
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  if (colon == std::string::npos || inet_pton(AF_INET, target.substr(0, colon).c_str(), &address.sin_addr) != 1) {
+    throw std::runtime_error("--target of HTTP is A.B.C.D:PORT, not " + target);
+  }
+  address.sin_port = htons(static_cast<uint16_t>(std::stoi(target.substr(colon + 1))));
+  return address;
+}
+
+class HttpLoop {
+ public:
+  HttpLoop(const HttpRequest& request, int callers)
+      : bytes_(BytesOf(request)), address_(AddressOf(request.target)), calls_(static_cast<size_t>(callers)) {
+    for (size_t at = 0; at < calls_.size(); ++at) Connect(at);
+  }
+
+  ~HttpLoop() { close(epoll_); }
+
+  HttpLoop(const HttpLoop&) = delete;
+  HttpLoop& operator=(const HttpLoop&) = delete;
+
+  void Run(Tally* tally) {
+    for (auto& call : calls_) call->Start();
+    std::array<epoll_event, kMostEvents> events;
+    for (size_t asking = calls_.size(); asking > 0;) {
+      const int count = epoll_wait(epoll_, events.data(), kMostEvents, -1);
+      for (int i = 0; i < count; ++i) {
+        const auto at = static_cast<size_t>(events[static_cast<size_t>(i)].data.u64);
+        if (calls_[at] == nullptr || !calls_[at]->Continue(tally)) continue;
+        if (tally->Over()) {
+          calls_[at].reset();
+          --asking;
+        } else {
+          AskAgain(at);
+        }
+      }
+    }
+  }
+
+ private:
+  void Connect(size_t at) {
+    calls_[at] = std::make_unique<HttpCall>(address_, bytes_);
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLET;
+    event.data.u64 = at;
+    epoll_ctl(epoll_, EPOLL_CTL_ADD, calls_[at]->descriptor(), &event);
+  }
+
+  void AskAgain(size_t at) {
+    if (calls_[at]->broken()) Connect(at);
+    calls_[at]->Start();
+  }
+
+  const int epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  const std::string bytes_;
+  const sockaddr_in address_;
+  std::vector<std::unique_ptr<HttpCall>> calls_;
+};
+
+}  // namespace
+
+void RunHttpLoop(const HttpRequest& request, int callers, Tally* tally) { HttpLoop(request, callers).Run(tally); }
