@@ -5,11 +5,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <memory>
 #include <stdexcept>
-#include <vector>
-
-#include "http_call.h"
 
 namespace {
 
@@ -32,56 +28,45 @@ sockaddr_in AddressOf(const std::string& target) {
   return address;
 }
 
-class HttpLoop {
- public:
-  HttpLoop(const HttpRequest& request, int callers)
-      : bytes_(BytesOf(request)), address_(AddressOf(request.target)), calls_(static_cast<size_t>(callers)) {
-    for (size_t at = 0; at < calls_.size(); ++at) Connect(at);
-  }
+}  // namespace
 
-  ~HttpLoop() { close(epoll_); }
+HttpLoop::HttpLoop(const HttpRequest& request, int callers)
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      bytes_(BytesOf(request)),
+      address_(AddressOf(request.target)),
+      calls_(static_cast<size_t>(callers)) {
+  for (size_t at = 0; at < calls_.size(); ++at) Connect(at);
+}
 
-  HttpLoop(const HttpLoop&) = delete;
-  HttpLoop& operator=(const HttpLoop&) = delete;
+HttpLoop::~HttpLoop() { close(epoll_); }
 
-  void Run(Tally* tally) {
-    for (auto& call : calls_) call->Start();
-    std::array<epoll_event, kMostEvents> events;
-    for (size_t asking = calls_.size(); asking > 0;) {
-      const int count = epoll_wait(epoll_, events.data(), kMostEvents, -1);
-      for (int i = 0; i < count; ++i) {
-        const auto at = static_cast<size_t>(events[static_cast<size_t>(i)].data.u64);
-        if (calls_[at] == nullptr || !calls_[at]->Continue(tally)) continue;
-        if (tally->Over()) {
-          calls_[at].reset();
-          --asking;
-        } else {
-          AskAgain(at);
-        }
+void HttpLoop::Run(Tally* tally) {
+  for (auto& call : calls_) call->Start();
+  std::array<epoll_event, kMostEvents> events;
+  for (size_t asking = calls_.size(); asking > 0;) {
+    const int count = epoll_wait(epoll_, events.data(), kMostEvents, -1);
+    for (int i = 0; i < count; ++i) {
+      const auto at = static_cast<size_t>(events[static_cast<size_t>(i)].data.u64);
+      if (calls_[at] == nullptr || !calls_[at]->Continue(tally)) continue;
+      if (tally->Over()) {
+        calls_[at].reset();
+        --asking;
+      } else {
+        AskAgain(at);
       }
     }
   }
+}
 
- private:
-  void Connect(size_t at) {
-    calls_[at] = std::make_unique<HttpCall>(address_, bytes_);
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLET;
-    event.data.u64 = at;
-    epoll_ctl(epoll_, EPOLL_CTL_ADD, calls_[at]->descriptor(), &event);
-  }
+void HttpLoop::Connect(size_t at) {
+  calls_[at] = std::make_unique<HttpCall>(address_, bytes_);
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLET;
+  event.data.u64 = at;
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, calls_[at]->descriptor(), &event);
+}
 
-  void AskAgain(size_t at) {
-    if (calls_[at]->broken()) Connect(at);
-    calls_[at]->Start();
-  }
-
-  const int epoll_ = epoll_create1(EPOLL_CLOEXEC);
-  const std::string bytes_;
-  const sockaddr_in address_;
-  std::vector<std::unique_ptr<HttpCall>> calls_;
-};
-
-}  // namespace
-
-void RunHttpLoop(const HttpRequest& request, int callers, Tally* tally) { HttpLoop(request, callers).Run(tally); }
+void HttpLoop::AskAgain(size_t at) {
+  if (calls_[at]->broken()) Connect(at);
+  calls_[at]->Start();
+}

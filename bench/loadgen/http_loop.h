@@ -1,8 +1,13 @@
 // Callers over HTTP who ask again when they have their answer.
 #pragma once
 
-#include <string>
+#include <netinet/in.h>
 
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "http_call.h"
 #include "tally.h"
 
 // target: A.B.C.D:PORT.
@@ -13,5 +18,24 @@ struct HttpRequest {
   std::string body;
 };
 
-// Raises std::runtime_error where nobody listens, and for replies that are no HTTP/1.1 with a Content-Length.
-void RunHttpLoop(const HttpRequest& request, int callers, Tally* tally);
+class HttpLoop {
+ public:
+  // Connects all callers. Raises std::runtime_error where nobody listens.
+  HttpLoop(const HttpRequest& request, int callers);
+  ~HttpLoop();
+
+  HttpLoop(const HttpLoop&) = delete;
+  HttpLoop& operator=(const HttpLoop&) = delete;
+
+  // Raises std::runtime_error for replies that are no HTTP/1.1 with a Content-Length.
+  void Run(Tally* tally);
+
+ private:
+  void Connect(size_t at);
+  void AskAgain(size_t at);
+
+  const int epoll_;
+  const std::string bytes_;
+  const sockaddr_in address_;
+  std::vector<std::unique_ptr<HttpCall>> calls_;
+};

@@ -41,8 +41,9 @@ Tally RunLoad(const Options& options) {
   const std::string body = ReadBody(options.body);
   if (!options.path.empty()) {
     const HttpRequest request{options.target, options.path, options.content_type, body};
+    HttpLoop loop(request, options.callers);
     Tally tally(options.warm_up_seconds, options.seconds);
-    RunHttpLoop(request, options.callers, &tally);
+    loop.Run(&tally);
     return tally;
   }
   const Stubs stubs = Connect(options.target, options.connections);

@@ -140,9 +140,15 @@ class Web(http.server.BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Backlogged(http.server.ThreadingHTTPServer):
+    """One that lets all callers connect at once."""
+
+    request_queue_size = 64
+
+
 @pytest.fixture
 def web() -> Iterator[Door]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as served:
+    with Backlogged(("127.0.0.1", 0), Web) as served:
         threading.Thread(target=served.serve_forever).start()
         yield Door(f"127.0.0.1:{served.server_port}", http_raw("/inference"))
         served.shutdown()
