@@ -32,6 +32,12 @@ class Neutral:
     p50_us: float
     p99_us: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.front}, 16 callers: {self.examples_per_second:,.0f} examples/s, "
+            f"p50 {self.p50_us / 1e3:.2f} ms, p99 {self.p99_us / 1e3:.2f} ms"
+        )
+
 
 class CannotRun(Exception):
     """It is not there, or does not start; the text says in one line why."""
