@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
 from bench.generator import Load
-from bench.growth import Growth
-from bench.labels import BATCH, ONE, PEERS, SLOW_OVERLOADS, SLOW_PEAK
+from bench.labels import BATCH, FRONTS, ONE, PEERS, SLOW_OVERLOADS, SLOW_PEAK, with_models
 from bench.measured import Measured
 from bench.starts import Start
 from bench.trials import Trial
@@ -49,9 +48,13 @@ def latency(front: str, other: str) -> Evidence:
     )
 
 
-def p50(front: str, other: str) -> Evidence:
-    """p50 of one caller against that of another."""
-    return lambda of: _pairs(_p50_us(of, front), _p50_us(of, other))
+def many_models(count: int) -> Evidence:
+    """p50 of one caller of a gateway with many models against that of one with one, by whichever front."""
+    return lambda of: [
+        pair
+        for front in FRONTS
+        for pair in _pairs(_p50_us(of, with_models(front, count)), _p50_us(of, with_models(front, 1)))
+    ]
 
 
 def batch_rates(front: str, other: str) -> Evidence:
@@ -109,17 +112,13 @@ def memory(front: str) -> Evidence:
     ]
 
 
-def further_models(front: str) -> Evidence:
-    """What each further model holds, against 2 MB."""
-    return lambda of: [(each.further_bytes, FURTHER_BYTES) for each in _growth(of, front)]
+def further_models(of: Measured) -> Pairs:
+    """What each further model holds, against 2 MB, by whichever front."""
+    return [(each.further_bytes, FURTHER_BYTES) for growth in of.growth.values() for each in growth]
 
 
 def _starts(of: Measured, front: str) -> Sequence[Start]:
     return of.starts.get(front, ())
-
-
-def _growth(of: Measured, front: str) -> Sequence[Growth]:
-    return of.growth.get(front, ())
 
 
 def _overloads(of: Measured, front: str) -> list[Trial]:

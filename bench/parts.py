@@ -95,9 +95,9 @@ def _models(setting: Setting, measured: Measured) -> None:
     with ExitStack() as stack:
         servers = {
             (with_models(label, count), ONE.work): stack.enter_context(
-                gateway(store, setting.core, setting.folder, front)
+                gateway(store, setting.core, setting.folder, setting.fronts[label])
             )
-            for label, front in setting.fronts.items()
+            for label in [setting.quickest]
             for count, store in ((1, setting.store), (MANY_MODELS, many))
         }
         for server in servers.values():
@@ -115,8 +115,7 @@ def _starts(setting: Setting, measured: Measured) -> None:
 
 def _growth(setting: Setting, measured: Measured) -> None:
     stores = Stores(setting.store, _with_copies(setting, FURTHER))
-    for label, front in setting.fronts.items():
-        measured.growth[label] = measure(setting, stores, front)
+    measured.growth[setting.quickest] = measure(setting, stores, setting.fronts[setting.quickest])
 
 
 def _with_copies(setting: Setting, count: int) -> Path:

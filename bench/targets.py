@@ -22,7 +22,6 @@ from bench.labels import (
     SIXTY_FOUR,
     SLOW_OVERLOADS,
     STREAM,
-    with_models,
 )
 from bench.peers import mosec, torchserve, triton
 
@@ -175,18 +174,20 @@ BOTH = [
         [evidence.memory(front) for front in FRONTS],
         at_most=True,
     ),
-    *_of_each(
+    Target(
         "further-models",
         "memory of each further small model against 2 MB",
         1.0,
-        [evidence.further_models(front) for front in FRONTS],
+        (),
+        evidence.further_models,
         at_most=True,
     ),
-    *_of_each(
+    Target(
         "many-models",
         f"p50 of one caller with {MANY_MODELS} models loaded against with one",
         1.10,
-        [evidence.p50(with_models(front, MANY_MODELS), with_models(front, 1)) for front in FRONTS],
+        (),
+        evidence.many_models(MANY_MODELS),
         at_most=True,
     ),
 ]

@@ -192,7 +192,7 @@ def test_start_and_memory_are_held_against_the_import() -> None:
 def test_each_further_model_is_held_against_two_megabytes(held: int, verdict: str) -> None:
     of = Measured(growth={GATEWAY: [Growth(300_000_000, 300_000_000 + FURTHER * held)] * PAIRS})
 
-    assert judged("python-further-models", of).verdict == verdict
+    assert judged("further-models", of).verdict == verdict
 
 
 def test_many_models_are_held_against_one() -> None:
@@ -201,7 +201,7 @@ def test_many_models_are_held_against_one() -> None:
         series(with_models(GATEWAY, 100), ONE, p50_us=560.0),
     )
 
-    assert judged("python-many-models", of).verdict == "missed"
+    assert judged("many-models", of).verdict == "missed"
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(0.0, "not measured"), (120.0, "met"), (121.0, "missed")])
