@@ -62,10 +62,15 @@ def batch_rates(front: str, other: str) -> Evidence:
     return lambda of: _pairs(
         (trial.outcome.throughput for trial in of.results.of(front, BATCH)),
         (
-            1 / (1 / trial.outcome.throughput + of.forward.get(BATCH.examples, 0.0))
+            _behind(trial.outcome.throughput, of.forward.get(BATCH.examples, 0.0))
             for trial in of.results.of(other, BATCH)
         ),
     )
+
+
+def _behind(rate: float, seconds: float) -> float:
+    """What becomes of a rate when every request takes so much longer."""
+    return 1 / (1 / rate + seconds) if rate else 0.0
 
 
 def goodput(front: str, peaks: float) -> Evidence:
@@ -134,4 +139,5 @@ def _p50_us(of: Measured, front: str) -> list[float]:
 
 
 def _pairs(first: Iterable[float], second: Iterable[float]) -> Pairs:
-    return list(zip(first, second, strict=False))
+    """Without those whose second is 0: nothing came back in time, and nothing can be held against that."""
+    return [(ours, theirs) for ours, theirs in zip(first, second, strict=False) if theirs]

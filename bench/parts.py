@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.digit_servers import Servers, digit_servers
 from bench.growth import FURTHER, Stores, measure, write_copies
-from bench.labels import MANY_MODELS, ONE, SLOW, SLOW_OVERLOADS, SLOW_PEAK, with_models
+from bench.labels import MANY_MODELS, ONE, PEERS, SLOW, SLOW_OVERLOADS, SLOW_PEAK, with_models
 from bench.load import on_core
 from bench.measured import Measured
 from bench.messages import golden_rows
@@ -42,11 +42,13 @@ def measure_parts(setting: Setting, only: tuple[str, ...], measured: Measured) -
 def _digits(setting: Setting, only: tuple[str, ...], measured: Measured) -> None:
     with digit_servers(setting) as servers:
         measured.absent |= servers.absent
-        bench = Bench(setting.generator, servers.there, setting.seconds)
+        bench = Bench(setting.generator, servers.there, setting.seconds, PEERS)
         for name in (name for name in ROUNDS if name in only):
             setting.say(f"part: {name}")
             turns = list(ROUNDS[name].turns(setting.pairs, setting.beside))
-            measured.results.trials += run_turns(bench, turns, setting.say).trials
+            results = run_turns(bench, turns, setting.say)
+            measured.results.trials += results.trials
+            measured.absent |= results.failed
         if "16" in only:
             _neutral(setting, servers, measured)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from bench.generator import Generator, GeneratorFailed, Load, Outcome, Work
+from bench.load import WrongAnswer
 from bench.probing import Probes, probes
-from bench.serving import Server
+from bench.serving import Server, ServerFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,10 @@ class Trial:
 
 @dataclass(slots=True)
 class Results:
-    """All trials, in the order in which they were made."""
+    """All trials, in the order in which they were made. failed: fronts that were given up, and why."""
 
     trials: list[Trial] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def of(self, front: str, load: Load) -> list[Trial]:
         """Those of one front under one load."""
@@ -87,11 +89,12 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What measures. servers: by front, and by what it is asked for."""
+    """What measures. servers: by front, and by what it is asked for. others: fronts that are not ours."""
 
     generator: Generator
     servers: Mapping[tuple[str, Work], Server]
     seconds: float
+    others: Collection[str] = ()
 
     def has(self, point: Point) -> bool:
         """Whether that server is there and takes requests in this form."""
@@ -126,11 +129,21 @@ def _with_rate(point: Point, results: Results) -> Load:
 def run_turns(bench: Bench, turns: Sequence[Point], say: Callable[[str], None]) -> Results:
     """One after the other, each said as it ends; servers that are not there are left out.
 
-    Raises GeneratorFailed, ServerFailed, WrongAnswer.
+    One of others that fails is given up, and the rest goes on. Raises GeneratorFailed, ServerFailed,
+    WrongAnswer.
     """
     results, there = Results(), [point for point in turns if bench.has(point)]
     for number, point in enumerate(there, start=1):
-        trial = bench.measure(point, results)
-        results.trials.append(trial)
-        say(f"[{number}/{len(there)}] {trial}")
+        if point.front in results.failed:
+            continue
+        try:
+            trial = bench.measure(point, results)
+        except (GeneratorFailed, ServerFailed, WrongAnswer) as error:
+            if point.front not in bench.others:
+                raise
+            results.failed[point.front] = " ".join(str(error).split())
+            say(f"{point.front} is given up: {results.failed[point.front]}")
+        else:
+            results.trials.append(trial)
+            say(f"[{number}/{len(there)}] {trial}")
     return results

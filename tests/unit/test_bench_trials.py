@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -115,6 +116,23 @@ def test_a_server_that_ended_is_named_with_the_end_of_its_log(tmp_path: Path) ->
 
     with pytest.raises(ServerFailed, match="the server ended under 1 caller:\nout of memory"):
         bench(NoReplies(), log, exit_status=-9).measure(OURS, Results())
+
+
+def test_another_server_that_fails_is_given_up_and_the_rest_goes_on() -> None:
+    class FailsOnce(Rates):
+        def run(self, door: Door, load: Load, seconds: float) -> Outcome:
+            if next(self.rates) == 0.0:
+                raise GeneratorFailed("no connection")
+            return outcome()
+
+    said: list[str] = []
+    rates = FailsOnce(1000.0, 0.0, 1000.0)
+
+    measured = run_turns(replace(bench(rates), others=(AIO,)), [OURS, THEIRS, OURS, THEIRS], said.append)
+
+    assert [trial.front for trial in measured.trials] == [GATEWAY, GATEWAY]
+    assert measured.failed == {AIO: "no connection"}
+    assert "empty grpc.aio is given up: no connection" in said
 
 
 def test_a_generator_that_failed_is_not_laid_to_the_server() -> None:

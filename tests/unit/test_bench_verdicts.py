@@ -237,6 +237,15 @@ def test_what_is_met_needs_no_reason() -> None:
     assert judged("python-64", of, **{"python-64": "of an earlier run"}).why == ""
 
 
+def test_a_reference_that_gave_nothing_is_no_pair() -> None:
+    theirs = [trial(AIO, SIXTY_FOUR, outcome(rate)) for rate in (0.0, *[1000.0] * PAIRS)]
+    of = measured([trial(GATEWAY, SIXTY_FOUR) for _ in theirs], theirs)
+
+    assert judged("python-64", of).ratio == Ratio(1.0, 1.0, 1.0)
+    batches = measured(series(NATIVE, BATCH), series(CPP, BATCH, 0.0))
+    assert judged("native-256", batches).verdict == "not measured"
+
+
 def test_what_was_not_run_is_not_measured() -> None:
     found = judge(Measured(), {})
 
