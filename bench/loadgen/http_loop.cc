@@ -10,6 +10,8 @@
 namespace {
 
 constexpr int kMostEvents = 256;
+constexpr int kLookMilliseconds = 100;
+constexpr double kPatienceSeconds = 3;  // with what is still out when the run is over
 
 std::string BytesOf(const HttpRequest& request) {
   return "POST " + request.path + " HTTP/1.1\r\nHost: " + request.target +
@@ -43,8 +45,10 @@ HttpLoop::~HttpLoop() { close(epoll_); }
 void HttpLoop::Run(Tally* tally) {
   for (auto& call : calls_) call->Start();
   std::array<epoll_event, kMostEvents> events;
-  for (size_t asking = calls_.size(); asking > 0;) {
-    const int count = epoll_wait(epoll_, events.data(), kMostEvents, -1);
+  const auto end = tally->end() + Seconds(kPatienceSeconds);
+  size_t asking = calls_.size();
+  while (asking > 0 && Clock::now() < end) {
+    const int count = epoll_wait(epoll_, events.data(), kMostEvents, kLookMilliseconds);
     for (int i = 0; i < count; ++i) {
       const auto at = static_cast<size_t>(events[static_cast<size_t>(i)].data.u64);
       if (calls_[at] == nullptr || !calls_[at]->Continue(tally)) continue;
@@ -56,6 +60,7 @@ void HttpLoop::Run(Tally* tally) {
       }
     }
   }
+  tally->SetUnanswered(asking);
 }
 
 void HttpLoop::Connect(size_t at) {

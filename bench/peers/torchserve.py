@@ -21,6 +21,9 @@ BATCH_SIZE, BATCH_DELAY_MS = 32, 5
 UNBATCHED_SUFFIX = "_single"
 HANDLER = Path(programs.__file__).with_name("torchserve_handler.py")
 MAX_MESSAGE_BYTES = 64_000_000
+QUEUE_SIZE = 1000
+"""By default 100: with 256 callers some would never be answered."""
+
 QUIET = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration>
   <Appenders>
@@ -91,6 +94,7 @@ def _properties(name: str, http: str, grpc: str) -> str:
         "disable_token_authorization": "true",
         "disable_system_metrics": "true",
         "metrics_mode": "prometheus",
+        "job_queue_size": str(QUEUE_SIZE),
         "max_request_size": str(MAX_MESSAGE_BYTES),
         "max_response_size": str(MAX_MESSAGE_BYTES),
     }

@@ -51,7 +51,7 @@ def test_the_path_through_torchserve_is_compared_with_every_other(store: Path, t
 
 def short(store: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """The benchmark with figures too short to mean anything."""
-    shorter = ["--seconds", "0.2", "--pairs", "6", "--beside", "1"]
+    shorter = ["--seconds", "0.4", "--pairs", "6", "--beside", "1"]
     where = ["--model-store", str(store), "--output", str(output)]
     return subprocess.run(
         [sys.executable, "-m", "bench.fronts", *where, *shorter, *options],

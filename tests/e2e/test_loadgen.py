@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.server
 import itertools
+import json
 import os
 import signal
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -172,6 +175,21 @@ def test_a_large_body_goes_out_whole(web: Door, programs: Programs, tmp_path: Pa
     outcome = Generator(programs.loadgen, tmp_path, {(MODEL, 1): large}).run(web, Load("1 caller"), 0.5)
 
     assert outcome.good.count > 0
+
+
+def test_who_is_never_answered_is_counted(programs: Programs, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        options = ["--target", address, "--path", "/", "--callers", "3", "--seconds", "0.2"]
+        body = tmp_path / "body"
+        body.write_bytes(b"anybody?")
+
+        done = subprocess.run(
+            [programs.loadgen, *options, "--body", body], capture_output=True, text=True, check=True
+        )
+
+    told = json.loads(done.stdout)
+    assert (told["requests"], told["unanswered"]) == (0, 3)
 
 
 def test_no_web_server_is_a_failure(generator: Generator) -> None:
