@@ -38,7 +38,7 @@ from bench.serving import ServerFailed
 from bench.setting import Setting
 from bench.store import MODEL, find_archive, store_of
 from bench.through import read_ratios
-from bench.verdicts import without_reasons
+from bench.verdicts import Judged, without_reasons
 from examples.demo.command import CommandFailed
 
 EXAMPLES = (1, 256)
@@ -125,12 +125,18 @@ def read_arguments() -> argparse.Namespace:
     return read(parser)
 
 
-def tell(record: Record) -> None:
-    """What became of the targets, in lines."""
-    for each in record.judged:
-        figure = f"{each.ratio}, target {each.target}" if each.ratio else ""
-        say(f"{each.verdict:12} {each.target.what}: {': '.join(part for part in (figure, each.why) if part)}")
-    for target in without_reasons(record.judged):
+def tell(judged: Sequence[Judged]) -> None:
+    """What became of the targets, in lines; those that were not measured together by the reason."""
+    unmeasured: dict[str, list[str]] = {}
+    for each in judged:
+        if each.ratio is None:
+            unmeasured.setdefault(each.why, []).append(each.target.name)
+            continue
+        line = f"{each.verdict:9} {each.target.what}: {each.ratio}, target {each.target}"
+        say(f"{line}: {each.why}" if each.why else line)
+    for reason, names in unmeasured.items():
+        say(f"not measured, {reason}: {', '.join(names)}")
+    for target in without_reasons(judged):
         say(f"missed without a reason: write one for {target.name} in bench/reasons.toml")
 
 
@@ -149,7 +155,7 @@ def main() -> int:
     except FAILURES as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
-    tell(record)
+    tell(record.judged)
     if set(asked.only) == set(PARTS):
         write(record, asked.output)
     return 0

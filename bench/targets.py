@@ -84,7 +84,7 @@ PYTHON = [
     ),
     Target(
         "python-overload-health",
-        "the same, the slowest health probe in seconds",
+        "Python front, open loop at twice the peak, the slowest health probe in seconds",
         1.0,
         (GATEWAY,),
         evidence.health(GATEWAY, OVERLOAD),
@@ -117,7 +117,7 @@ NATIVES = [
     ),
     Target(
         "native-16-peer-stretch",
-        "the same (stretch)",
+        "native front, 16 callers, against the quickest peer (stretch)",
         2.0,
         _TRITON,
         evidence.best_peer(NATIVE, SIXTEEN),
@@ -146,7 +146,7 @@ NATIVES = [
     ),
     Target(
         "native-256",
-        "the same, against empty C++ gRPC and the forward",
+        "native front, 256 examples in a request, against empty C++ gRPC and the forward",
         0.70,
         (NATIVE,),
         evidence.batch_rates(NATIVE, CPP),
