@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from bench.generator import Load
@@ -24,20 +25,28 @@ def rates(front: str, load: Load, other: str, other_load: Load | None = None) ->
     return lambda of: _pairs(_rates(of, front, load), _rates(of, other, other_load or load))
 
 
-def best_peer(front: str, load: Load) -> Evidence:
-    """Throughput against that of the quickest of the peers that were measured under the same load."""
-    return lambda of: _pairs(_rates(of, front, load), _rates(of, quickest(of, load, PEERS), load))
+@dataclass(frozen=True, slots=True)
+class Best:
+    """Throughput of the quickest of some fronts against that of the quickest of others, under one load."""
+
+    fronts: Sequence[str]
+    load: Load
+    others: Sequence[str] = PEERS
+
+    def __call__(self, of: Measured) -> Pairs:
+        """By the medians of their trials."""
+        return _pairs(
+            _rates(of, _quickest(of, self.load, self.fronts), self.load),
+            _rates(of, self.against(of), self.load),
+        )
+
+    def against(self, of: Measured) -> str:
+        """The quickest of the others."""
+        return _quickest(of, self.load, self.others)
 
 
-def best_of(fronts: Sequence[str], load: Load, others: Sequence[str]) -> Evidence:
-    """The quickest of some against the quickest of others."""
-    return lambda of: _pairs(
-        _rates(of, quickest(of, load, fronts), load), _rates(of, quickest(of, load, others), load)
-    )
-
-
-def quickest(of: Measured, load: Load, fronts: Sequence[str]) -> str:
-    """By the median of its trials; the first one where none was measured."""
+def _quickest(of: Measured, load: Load, fronts: Sequence[str]) -> str:
+    """The first one where none was measured."""
     return max(fronts, key=lambda front: median(_rates(of, front, load) or [0.0]))
 
 

@@ -132,7 +132,8 @@ def tell(judged: Sequence[Judged]) -> None:
         if each.ratio is None:
             unmeasured.setdefault(each.why, []).append(each.target.name)
             continue
-        line = f"{each.verdict:9} {each.target.what}: {each.ratio}, target {each.target}"
+        what = f"{each.target.what}, {each.against}" if each.against else each.target.what
+        line = f"{each.verdict:9} {what}: {each.ratio}, target {each.target}"
         say(f"{line}: {each.why}" if each.why else line)
     for reason, names in unmeasured.items():
         say(f"not measured, {reason}: {', '.join(names)}")

@@ -73,7 +73,8 @@ def _parts(record: Record) -> Iterator[str]:
 
 def _target(judged: Judged) -> str:
     figure = judged.ratio or ""
-    return row(judged.target.what, figure, judged.target, judged.verdict, judged.why)
+    what = f"{judged.target.what}: {judged.against}" if judged.against else judged.target.what
+    return row(what, figure, judged.target, judged.verdict, judged.why)
 
 
 def _pass(examples: int, seconds: float) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bench.evidence import Best
 from bench.measured import Measured
 from bench.pairs import FEWEST_PAIRS, Ratio, Verdict, ratio_of
 from bench.targets import BUILD, TARGETS, Target
@@ -16,11 +17,15 @@ NOT_RUN = "that part was not run"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A target and what was measured. ratio: None where it was not. why: not, or the reason of a miss."""
+    """A target and what was measured. ratio: None where it was not. why: not, or the reason of a miss.
+
+    against: the label of what it was held against, where that is whoever was the quickest.
+    """
 
     target: Target
     ratio: Ratio | None
     why: str = ""
+    against: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -35,6 +40,7 @@ class Judged:
         return {
             "name": self.target.name,
             "what": self.target.what,
+            "against": self.against,
             "limit": self.target.limit,
             "at_most": self.target.at_most,
             "ratio": asdict(self.ratio) if self.ratio else None,
@@ -57,11 +63,12 @@ def _judged(target: Target, of: Measured, reason: str) -> Judged:
     ratio = _ratio(target, of)
     if ratio is None:
         return Judged(target, None, _missing(target, of))
-    judged = Judged(target, ratio, reason)
+    against = target.pairs.against(of) if isinstance(target.pairs, Best) else ""
+    judged = Judged(target, ratio, reason, against)
     if judged.verdict == "met":
-        return Judged(target, ratio)
+        return replace(judged, why="")
     if judged.verdict == "missed" and not reason:
-        return Judged(target, ratio, NO_REASON)
+        return replace(judged, why=NO_REASON)
     return judged
 
 
@@ -82,4 +89,4 @@ def _missing(target: Target, of: Measured) -> str:
     if reasons:
         return reasons[0]
     pairs = target.pairs(of) if target.pairs else []
-    return f"{len(pairs)} pairs, an interval takes {FEWEST_PAIRS}" if pairs else NOT_RUN
+    return f"{FEWEST_PAIRS} pairs are needed, not {len(pairs)}" if pairs else NOT_RUN

@@ -16,7 +16,7 @@ from bench.wires import TORCHSERVE, Door, Form, http_raw, instances
 
 HTTP, GRPC, SINGLE = "TorchServe, batch 64, HTTP", "TorchServe, batch 64, gRPC", "TorchServe, batch 1, HTTP"
 BATCH_SIZE, BATCH_DELAY_MS = 64, 1
-"""The quickest with 64 callers of 32 and 5, 32 and 2, 32 and 1, 64 and 5, 16 and 1."""
+"""With 64 callers quicker than 32 and 5, 32 and 2, 32 and 1, 64 and 5, 16 and 1."""
 
 UNBATCHED_SUFFIX = "_single"
 HANDLER = Path(programs.__file__).with_name("torchserve_handler.py")

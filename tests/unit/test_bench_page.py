@@ -118,6 +118,7 @@ def test_the_json_has_every_trial_and_each_verdict() -> None:
     assert targets["native-64"] == {
         "name": "native-64",
         "what": "native front, 64 callers, throughput against empty C++ gRPC",
+        "against": "",
         "limit": 0.6,
         "at_most": False,
         "ratio": None,
