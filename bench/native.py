@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from importlib import import_module
 
-MODULE = "seqserve.native_front.library"
+LIBRARY = "seqserve.native_front.library"
+HINT = "`make native` builds it"
 
 
 def missing_native() -> str:
     """Why not, in one line; empty where it is built."""
     try:
-        import_module(MODULE)
-    except ImportError as error:
-        return f"the native front is not built here: make native ({error})"
-    return ""
+        library = import_module(LIBRARY)
+    except ModuleNotFoundError:
+        return "this gateway has no native front"
+    reason = str(library.why_not())
+    return f"{reason}; {HINT}" if reason else ""
