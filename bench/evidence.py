@@ -88,8 +88,12 @@ def goodput(front: str, peaks: float) -> Evidence:
 
 
 def slow_refusals(front: str) -> Evidence:
-    """p99 of refusals under every overload of the slow model, against 10 ms."""
-    return lambda of: [(trial.refusals_p99_us / 1e6, REFUSAL_SECONDS) for trial in _overloads(of, front)]
+    """p99 of refusals under every overload of the slow model that had some, against 10 ms."""
+    return lambda of: [
+        (trial.refusals_p99_us / 1e6, REFUSAL_SECONDS)
+        for trial in _overloads(of, front)
+        if trial.outcome.errors
+    ]
 
 
 def slow_memory(front: str) -> Evidence:

@@ -12,7 +12,7 @@ from bench.pairs import FEWEST_PAIRS, Ratio, Verdict, ratio_of
 from bench.targets import BUILD, TARGETS, Target
 
 NO_REASON = "no reason has been written down"
-NOT_RUN = "that part was not run"
+NOT_RUN = "no trial of this run says anything of it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ def test_a_slow_model_is_judged_at_every_overload() -> None:
     assert judged("native-goodput-2", of).verdict == "met"
     assert judged("native-goodput-5", of).verdict == "missed"
     assert judged("native-goodput-10", of).verdict == "met"
-    assert judged("native-refusals", of).verdict == "undecided"
+    assert judged("native-refusals", of).verdict == "missed"  # only ten times the peak was refused
     assert judged("native-slow-memory", of).ratio == Ratio(1.025, 1.025, 1.025)
     assert judged("native-slow-health", of).verdict == "met"
 
