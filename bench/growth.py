@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.labels import SIXTY_FOUR
+from bench.probing import wait_until_serving
 from bench.serving import Front, first_right_answer, gateway
 from bench.setting import Setting
 
@@ -61,5 +62,6 @@ def measure(setting: Setting, stores: Stores, front: Front) -> list[Growth]:
 def _held(setting: Setting, store: Path, front: Front) -> int:
     with gateway(store, setting.core, setting.folder, front) as server:
         first_right_answer(server, setting.generator.rows[SIXTY_FOUR.work])
+        wait_until_serving(server)
         setting.generator.run(server.doors["raw"], SIXTY_FOUR, LOAD_SECONDS)
         return server.memory_bytes()

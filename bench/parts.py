@@ -16,6 +16,7 @@ from bench.load import on_core
 from bench.measured import Measured
 from bench.messages import golden_rows
 from bench.neutral import CannotRun, neutral_check
+from bench.probing import wait_until_serving
 from bench.rounds import MODELS_ROUND, ROUNDS, SLOW_ROUND
 from bench.serving import ServerFailed, first_right_answer, gateway
 from bench.setting import Setting
@@ -104,6 +105,7 @@ def _models(setting: Setting, measured: Measured) -> None:
         }
         for server in servers.values():
             first_right_answer(server, rows)
+            wait_until_serving(server)
         turns = list(MODELS_ROUND.turns(setting.pairs, setting.beside))
         bench = Bench(setting.generator, servers, setting.seconds)
         measured.results.trials += run_turns(bench, turns, setting.say).trials
