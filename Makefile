@@ -9,12 +9,14 @@ SBOM := dist/seqserve.cdx.json
 SIGNING_KEY ?=
 # Options of the benchmark, for example: make bench BENCH="--only 64 --seconds 2"
 BENCH ?=
+# Other servers that it measures as well, each installed in build/peers: make bench PEERS="mosec torchserve triton"
+PEERS ?=
 # Compilers that `make native` runs at once.
 JOBS ?= $(shell nproc)
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long native native-sanitized compatibility bench bench-test \
+.PHONY: help install clients demo test test-long native native-sanitized compatibility bench bench-lock bench-test \
   bench-torchserve audit sbom provenance check format proto docs lock clean
 
 help:
@@ -63,8 +65,13 @@ compatibility: install clients ## run all clients that others wrote, write the t
 	$(BIN)/python -m pytest tests/e2e/test_*_client.py -o junit_family=xunit1 --junitxml .pytest_cache/clients.xml
 	$(BIN)/python tests/support/compatibility.py .pytest_cache/clients.xml docs/compatibility.md
 
-bench: install ## what the gateway reaches against empty servers, into docs/performance.md; 8 minutes on a quiet machine
-	$(BIN)/python -m bench.fronts $(BENCH)
+bench: install ## what the gateway reaches, into docs/performance.md; 23 minutes on a quiet machine, with PEERS 55
+	TORCH="$(TORCH)" $(BIN)/python -m bench.fronts $(if $(PEERS),--peers $(PEERS)) $(BENCH)
+
+bench-lock: install ## pin what the peers of the benchmark install, with hashes
+	for peer in mosec torchserve triton; do \
+	  $(PIN) --unsafe-package torch --output-file bench/peers/$$peer.txt bench/peers/$$peer.in || exit 1; \
+	done
 
 bench-test: ## the unit tests of the C++ load generator
 	cmake -S bench -B bench/build

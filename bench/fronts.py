@@ -1,9 +1,9 @@
-"""What the gateway's fronts reach, against empty servers and the bare model: `make bench`.
+"""What the gateway reaches, against empty servers, the bare model and other servers: `make bench`.
 
-The server has one core, the C++ load generator another. All answers that are looked at must be the archive's
-golden ones. Prints each trial, and writes performance.json, performance.md and performance.svg unless --only
-a part was asked for. The exit status tells wrong answers and servers that failed (1) and programs that cannot
-be built (2), never the speed.
+The servers have one core, the C++ load generator another. All answers that are looked at must be the
+archive's golden ones. Prints each trial, and writes performance.json, performance.md and performance.svg
+unless --only a part was asked for. The exit status tells wrong answers and servers that failed (1) and
+programs that cannot be built (2), never the speed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
@@ -22,24 +21,30 @@ import psutil
 
 from bench.building import NotBuilt, Programs, build_programs
 from bench.generator import Generator, GeneratorFailed
+from bench.labels import FRONTS, NATIVE
 from bench.load import WrongAnswer, on_core
 from bench.machine import facts, warn_of_other_work
+from bench.measured import Measured
 from bench.messages import golden_rows
+from bench.native import missing_native
 from bench.options import SHOWN, make_parser, read
 from bench.page import PLOT, render
+from bench.parts import PARTS, measure_parts
+from bench.peers.starting import LABELS
 from bench.plots import plot
+from bench.reasons import ReasonsInvalid, read_reasons
 from bench.record import Record
-from bench.serving import Server, ServerFailed, empty_aio, empty_cpp, first_right_answer, gateway
-from bench.starts import Starts
-from bench.store import find_archive, store_of_one
-from bench.trials import AIO, CPP, GATEWAY, ROUNDS, Bench, Results, run_turns
+from bench.serving import ServerFailed
+from bench.setting import Setting
+from bench.store import MODEL, find_archive, store_of
+from bench.through import read_ratios
+from bench.verdicts import Judged, without_reasons
 from examples.demo.command import CommandFailed
 
 EXAMPLES = (1, 256)
-STARTS = "starts"
 FINDINGS = Path(__file__).with_name("findings.md")
 FAILURES = (
-    *(CommandFailed, WrongAnswer, GeneratorFailed, ServerFailed),
+    *(CommandFailed, WrongAnswer, GeneratorFailed, ServerFailed, ReasonsInvalid),
     *(grpc.RpcError, psutil.Error, subprocess.CalledProcessError),
 )
 
@@ -51,46 +56,52 @@ def say(line: str) -> None:
 
 def measure(asked: argparse.Namespace, programs: Programs, folder: Path) -> Record:
     """All of it. Raises FAILURES."""
-    archive = find_archive(asked.model_store)
+    reasons = read_reasons()
+    setting = _setting(asked, programs, folder)
     warnings = warn_of_other_work([asked.server_core, asked.load_core])
-    store = store_of_one(archive, folder)
-    generator = Generator(programs.loadgen, folder, {size: golden_rows(archive, size) for size in EXAMPLES})
-    forward = _forward(archive, asked.server_core)
-    results = _rounds(asked, programs, generator, store)
-    pairs = asked.pairs if STARTS in asked.only else 0
-    starts = Starts(store, asked.server_core, folder, generator).measure(pairs, say)
-    return Record(facts(), asked.seconds, asked.pairs, results, starts, forward, warnings)
+    machine = facts()
+    measured = Measured(forward=_forward(setting))
+    measured.through, absent = read_ratios(machine, asked.output)
+    measured.absent |= absent | absent_labels(asked.peers)
+    measure_parts(setting, tuple(asked.only), measured)
+    return Record(machine, asked.seconds, asked.pairs, measured, warnings, reasons)
 
 
-def _rounds(asked: argparse.Namespace, programs: Programs, generator: Generator, store: Path) -> Results:
-    rounds = [ROUNDS[name] for name in asked.only if name != STARTS]
-    turns = [point for each in rounds for point in each.turns(asked.pairs, asked.beside)]
-    with ExitStack() as stack:
-        servers = _servers(stack, asked.server_core, programs, generator, store)
-        return run_turns(Bench(generator, servers, asked.seconds), turns, say)
+def _setting(asked: argparse.Namespace, programs: Programs, folder: Path) -> Setting:
+    archive = find_archive(asked.model_store)
+    rows = {(MODEL, size): golden_rows(archive, size) for size in EXAMPLES}
+    return Setting(
+        core=asked.server_core,
+        load_core=asked.load_core,
+        seconds=asked.seconds,
+        pairs=asked.pairs,
+        beside=asked.beside,
+        archive=archive,
+        store=store_of(archive, folder / "model-store"),
+        folder=folder,
+        generator=Generator(programs.loadgen, folder, rows),
+        programs=programs,
+        fronts={label: front for label, front in FRONTS.items() if label not in absent_labels(())},
+        peers=asked.peers,
+        say=say,
+    )
 
 
-def _servers(
-    stack: ExitStack, core: int, programs: Programs, generator: Generator, store: Path
-) -> Mapping[tuple[str, int], Server]:
-    """The gateway, and for each size of request the empty servers, which send the gateway's reply to it."""
-    ours = stack.enter_context(gateway(store, core, generator.folder))
-    servers: dict[tuple[str, int], Server] = {}
-    for size, rows in generator.rows.items():
-        reply = generator.folder / f"reply-{size}"
-        reply.write_bytes(first_right_answer(ours, rows))
-        aio = stack.enter_context(empty_aio(reply, core))
-        cpp = stack.enter_context(empty_cpp(programs.empty_server, reply, core))
-        servers |= {(GATEWAY, size): ours, (AIO, size): aio, (CPP, size): cpp}
-        for empty in (aio, cpp):
-            first_right_answer(empty, rows)
-    return servers
+def absent_labels(peers: Sequence[str]) -> dict[str, str]:
+    """What cannot be measured, by label, with the reason."""
+    unasked = {
+        label: f'make bench PEERS="{name}" measures it'
+        for name, labels in LABELS.items()
+        if name not in peers
+        for label in labels
+    }
+    return unasked | ({NATIVE: reason} if (reason := missing_native()) else {})
 
 
-def _forward(archive: Path, core: int) -> dict[int, float]:
+def _forward(setting: Setting) -> dict[int, float]:
     """Seconds of one pass, by examples."""
-    command = [sys.executable, "-m", "bench.references.forward", str(archive)]
-    with on_core(core):
+    command = [sys.executable, "-m", "bench.references.forward", str(setting.archive)]
+    with on_core(setting.core):
         done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
     return {int(size): float(seconds) for size, seconds in json.loads(done.stdout).items()}
 
@@ -100,7 +111,7 @@ def write(record: Record, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     (output / "performance.json").write_text(record.to_json())
     (output / "performance.md").write_text(f"{render(record)}\n{FINDINGS.read_text()}")
-    (output / PLOT).write_text(plot(record.results))
+    (output / PLOT).write_text(plot(record.measured.results))
     say(f"written: {output}/performance.md, .json and .svg")
 
 
@@ -109,9 +120,25 @@ def read_arguments() -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs"), help=SHOWN)
     parser.add_argument("--beside", type=int, default=2, help=f"trials of what has no target {SHOWN}")
-    parts = (*ROUNDS, STARTS)
-    parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts, nothing is written")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts; nothing is written")
+    parser.add_argument("--peers", nargs="*", choices=tuple(LABELS), default=(), help="[default: none]")
     return read(parser)
+
+
+def tell(judged: Sequence[Judged]) -> None:
+    """What became of the targets, in lines; those that were not measured together by the reason."""
+    unmeasured: dict[str, list[str]] = {}
+    for each in judged:
+        if each.ratio is None:
+            unmeasured.setdefault(each.why, []).append(each.target.name)
+            continue
+        what = f"{each.target.what}, {each.against}" if each.against else each.target.what
+        line = f"{each.verdict:9} {what}: {each.ratio}, target {each.target}"
+        say(f"{line}: {each.why}" if each.why else line)
+    for reason, names in unmeasured.items():
+        say(f"not measured, {reason}: {', '.join(names)}")
+    for target in without_reasons(judged):
+        say(f"missed without a reason: write one for {target.name} in bench/reasons.toml")
 
 
 def main() -> int:
@@ -119,6 +146,8 @@ def main() -> int:
     asked = read_arguments()
     try:
         programs = build_programs()
+        if reason := missing_native():
+            say(f"the native front is left out: {reason}")
         with on_core(asked.load_core), tempfile.TemporaryDirectory(prefix="seqserve-bench-") as folder:
             record = measure(asked, programs, Path(folder))
     except NotBuilt as error:
@@ -127,9 +156,8 @@ def main() -> int:
     except FAILURES as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
-    for each in record.judged:
-        say(f"{each.verdict:9} {each.target.what}: {each.ratio}, target {each.target}")
-    if set(asked.only) == {*ROUNDS, STARTS}:
+    tell(record.judged)
+    if set(asked.only) == set(PARTS):
         write(record, asked.output)
     return 0
 

@@ -7,21 +7,19 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.load import WrongAnswer
-from bench.messages import (
-    MODEL_INFER,
-    MODEL_STREAM_INFER,
-    Rows,
-    infer_request,
-    read_reply,
-    read_stream_reply,
-)
+from bench.messages import Rows
+from bench.store import MODEL
+from bench.wires import Door, Form
 
 WARM_UP_SECONDS = 0.3
 MOST_CONNECTIONS = 4
 PATIENCE_SECONDS = 60
+
+Work = tuple[str, int]
+"""A model, and the examples in one request."""
 
 
 class GeneratorFailed(Exception):
@@ -32,7 +30,7 @@ class GeneratorFailed(Exception):
 class Load:
     """What is asked. examples: in one request. in_flight: messages on a stream, 0: unary calls.
 
-    rate: requests a second of an open loop, 0: a closed loop.
+    rate: requests a second of an open loop, 0: a closed loop. written: how a request is written.
     """
 
     name: str
@@ -41,6 +39,18 @@ class Load:
     in_flight: int = 0
     rate: float = 0.0
     deadline_seconds: float = 30.0
+    model: str = MODEL
+    written: Literal["raw", "json"] = "raw"
+
+    @property
+    def work(self) -> Work:
+        """Which rows."""
+        return self.model, self.examples
+
+    @property
+    def form(self) -> Form:
+        """Through which of a server's doors."""
+        return "stream" if self.in_flight else self.written
 
     @property
     def connections(self) -> int:
@@ -99,27 +109,31 @@ def read_outcome(said: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """The program; it runs where this one does. folder: for its files. rows: by examples in one request."""
+    """The program; it runs where this one does. folder: for its files. rows: that are sent."""
 
     program: Path
     folder: Path
-    rows: Mapping[int, Rows]
+    rows: Mapping[Work, Rows]
 
-    def run(self, address: str, load: Load, seconds: float) -> Outcome:
+    def run(self, door: Door, load: Load, seconds: float) -> Outcome:
         """Load a server; the first and the last reply are checked. Raises GeneratorFailed, WrongAnswer."""
-        body = self.folder / f"request-{load.examples}"
-        body.write_bytes(infer_request(self.rows[load.examples]))
-        command = self._command(address, load, seconds, body)
+        rows, body = self.rows[load.work], self.folder / "request"
+        body.write_bytes(door.wire.body(rows))
+        command = self._command(door, load, seconds, body)
         done = _finished(command, seconds + PATIENCE_SECONDS)
         if done.returncode:
             raise GeneratorFailed(f"{load.name}: {done.stderr.strip() or done.returncode}")
-        self._check(load)
+        for name in ("first", "last"):
+            try:
+                rows.check(door.wire.read((self.folder / name).read_bytes(), rows))
+            except WrongAnswer as error:
+                raise WrongAnswer(f"{load.name}, the {name} reply: {error}") from error
         return read_outcome(done.stdout)
 
-    def _command(self, address: str, load: Load, seconds: float, body: Path) -> list[str]:
+    def _command(self, door: Door, load: Load, seconds: float, body: Path) -> list[str]:
         options = {
-            "target": address,
-            "method": MODEL_STREAM_INFER if load.in_flight else MODEL_INFER,
+            "target": door.address,
+            **door.wire.options(self.rows[load.work]),
             "body": body,
             "first-reply": self.folder / "first",
             "last-reply": self.folder / "last",
@@ -135,14 +149,6 @@ class Generator:
             str(self.program),
             *(word for name, value in options.items() for word in (f"--{name}", str(value))),
         ]
-
-    def _check(self, load: Load) -> None:
-        read = read_stream_reply if load.in_flight else read_reply
-        for name in ("first", "last"):
-            try:
-                self.rows[load.examples].check(read((self.folder / name).read_bytes()))
-            except WrongAnswer as error:
-                raise WrongAnswer(f"{load.name}, the {name} reply: {error}") from error
 
 
 def _finished(command: list[str], limit_seconds: float) -> subprocess.CompletedProcess[str]:

@@ -100,13 +100,13 @@ def http_asker(session: aiohttp.ClientSession, url: str, body: bytes, headers: M
 
 
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Keep this thread, and the threads and programs that it starts in the block, on one core.
+def on_core(*cores: int) -> Iterator[None]:
+    """Keep this thread, and the threads and programs that it starts in the block, on one core, or on some.
 
     What was started stays there; the thread itself goes back. Raises OSError where there is no such core.
     """
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, set(cores))
     try:
         yield
     finally:

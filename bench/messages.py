@@ -31,6 +31,7 @@ class Rows:
     model: str
     inputs: FloatArray
     outputs: FloatArray
+    input_name: str = "image"
 
     def check(self, answered: FloatArray) -> None:
         """Compare as the gateway's golden check does. Raises WrongAnswer."""
@@ -45,13 +46,15 @@ def golden_rows(archive: Path, count: int) -> Rows:
     """The first rows of an endless repetition of the archive's golden ones. Raises ArchiveInvalid."""
     packed = read_archive(archive, UNCHECKED)
     index = np.arange(count) % len(packed.golden_inputs)
-    return Rows(packed.name, packed.golden_inputs[index], packed.golden_outputs[index])
+    return Rows(
+        packed.name, packed.golden_inputs[index], packed.golden_outputs[index], packed.signature.input.name
+    )
 
 
 def infer_request(rows: Rows) -> bytes:
     """A ModelInferRequest with raw contents."""
     request = inference_pb2.ModelInferRequest(model_name=rows.model)
-    request.inputs.add(name="image", datatype="FP32", shape=rows.inputs.shape)
+    request.inputs.add(name=rows.input_name, datatype="FP32", shape=rows.inputs.shape)
     request.raw_input_contents.append(rows.inputs.astype("<f4").tobytes())
     return request.SerializeToString()
 

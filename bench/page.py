@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, starmap
 from statistics import median
 
+from bench.growth import FURTHER
+from bench.measured import Measured
 from bench.record import Record
-from bench.starts import Start
+from bench.tables import row, table
 from bench.trials import Trial
 from bench.verdicts import Judged
 
@@ -15,17 +17,17 @@ PLOT = "performance.svg"
 INTRODUCTION = """# Performance
 
 Written by `make bench`; do not edit. [bench/README.md](../bench/README.md) says how it is measured and what
-the words *met*, *undecided* and *missed* mean. `digit_mlp`, FP32; the server has one core, the load generator
-another. Absolute figures belong to this machine on that day; what holds elsewhere are the ratios.
+the words *met*, *undecided* and *missed* mean. `digit_mlp`, FP32; the servers have one core, the load
+generator another. Absolute figures belong to this machine on that day; what holds elsewhere are the ratios.
 """
-TARGETS = "## Targets of the Python front"
+TARGETS = "## Targets"
 FIGURES = """## Figures
 
 Medians of the trials. The empty servers parse the same requests and send the gateway's own reply, without a
-model. Latencies are in milliseconds and of good replies; in the open loop they begin when a request was due.
+model. Latencies are in milliseconds and of good replies; in an open loop they begin when a request was due.
 *load*, *server*: what each took of its core; with nearly 100 % of *load*, a figure is the generator's."""
 COLUMNS: tuple[tuple[str, str, Callable[[Trial], float]], ...] = (
-    ("examples/s", ",.0f", lambda trial: trial.outcome.throughput * trial.load.examples),
+    ("examples/s", ",.0f", lambda trial: trial.rate),
     ("p50", ",.2f", lambda trial: trial.outcome.good.p50_us / 1e3),
     ("p99", ",.2f", lambda trial: trial.outcome.good.p99_us / 1e3),
     ("p99.9", ",.2f", lambda trial: trial.outcome.good.p999_us / 1e3),
@@ -37,10 +39,14 @@ COLUMNS: tuple[tuple[str, str, Callable[[Trial], float]], ...] = (
     ("MB", ",.0f", lambda trial: trial.memory_bytes / 1e6),
 )
 """Title, format, and what is shown of the trials: its median."""
-CODES = "Errors by gRPC code, of all trials, with the largest p99 in milliseconds:"
+CODES = "Errors by gRPC code or HTTP status, of all trials, with the largest p99 in milliseconds:"
 STARTS = """## Start and memory
 
-Medians of {count} starts, one model, embedded engine; memory is resident, after a second of 64 callers."""
+Medians, one model, embedded engine; memory is resident, after a second of 64 callers."""
+GROWTH = f"Memory of the same with {FURTHER} copies of the model beside it, medians:"
+NEUTRAL = """## Another generator
+
+Triton's perf_analyzer with 16 callers of the same servers, beside the medians of our own generator above."""
 FORWARD = "## The forward pass alone\n\nIn process, one thread; the median."
 
 
@@ -50,34 +56,29 @@ def render(record: Record) -> str:
 
 
 def _parts(record: Record) -> Iterator[str]:
-    points = _by_point(record.results.trials)
+    measured = record.measured
+    points = _by_point(measured.results.trials)
     yield INTRODUCTION.rstrip()
     yield from (f"**{warning}**" for warning in record.warnings)
-    yield _table(TARGETS, ["what", "median (interval)", "target", ""], map(_target, record.judged))
+    yield table(TARGETS, ["what", "median (interval)", "target", "", "why"], map(_target, record.judged))
     yield f"![Throughput and latency by callers]({PLOT})"
-    yield _table(FIGURES, ["", "", "trials", *(title for title, _, _ in COLUMNS)], map(_figures, points))
-    yield _table(CODES, ["", "", "code", "replies", "p99"], chain.from_iterable(map(_codes, points)))
-    yield _table(STARTS.format(count=len(record.starts)), ["", "seconds", "MB"], _starts(record.starts))
-    yield _table(FORWARD, ["examples", "µs"], starmap(_pass, record.forward.items()))
-    yield _table(_measured(record), ["", ""], starmap(_row, _machine(record)))
-
-
-def _table(text: str, titles: Sequence[str], rows: Iterable[str]) -> str:
-    """With its text before it; nothing where there are no rows."""
-    lines = list(rows)
-    return "\n".join([text, "", _row(*titles), _row(*["---"] * len(titles)), *lines]) if lines else ""
-
-
-def _row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
+    yield table(FIGURES, ["", "", "trials", *(title for title, _, _ in COLUMNS)], map(_figures, points))
+    yield table(CODES, ["", "", "code", "replies", "p99"], chain.from_iterable(map(_codes, points)))
+    yield table(STARTS, ["", "starts", "seconds", "MB"], _starts(measured))
+    yield table(GROWTH, ["", "MB, one model", "MB, all", "MB each"], _growth(measured))
+    yield table(NEUTRAL, ["", "examples/s", "p50", "p99"], _neutral(measured))
+    yield table(FORWARD, ["examples", "µs"], starmap(_pass, measured.forward.items()))
+    yield table(_how_long(record), ["", ""], starmap(row, _machine(record)))
 
 
 def _target(judged: Judged) -> str:
-    return _row(judged.target.what, judged.ratio, judged.target, judged.verdict)
+    figure = judged.ratio or ""
+    what = f"{judged.target.what}: {judged.against}" if judged.against else judged.target.what
+    return row(what, figure, judged.target, judged.verdict, judged.why)
 
 
 def _pass(examples: int, seconds: float) -> str:
-    return _row(examples, f"{1e6 * seconds:.0f}")
+    return row(examples, f"{1e6 * seconds:.0f}")
 
 
 def _by_point(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -90,7 +91,7 @@ def _by_point(trials: Sequence[Trial]) -> list[list[Trial]]:
 
 def _figures(trials: Sequence[Trial]) -> str:
     medians = [format(median(map(value, trials)), form) for _, form, value in COLUMNS]
-    return _row(trials[0].load.name, trials[0].front, len(trials), *medians)
+    return row(trials[0].load.name, trials[0].front, len(trials), *medians)
 
 
 def _codes(trials: Sequence[Trial]) -> list[str]:
@@ -99,28 +100,43 @@ def _codes(trials: Sequence[Trial]) -> list[str]:
     for name in sorted({code for trial in trials for code in trial.outcome.codes} - {"OK"}):
         latencies = [trial.outcome.codes[name] for trial in trials if name in trial.outcome.codes]
         replies, p99 = sum(each.count for each in latencies), max(each.p99_us for each in latencies)
-        rows.append(_row(load, front, name, f"{replies:,}", f"{p99 / 1e3:,.2f}"))
+        rows.append(row(load, front, name, f"{replies:,}", f"{p99 / 1e3:,.2f}"))
     return rows
 
 
-def _starts(starts: Sequence[Start]) -> list[str]:
-    if not starts:
-        return []
-    seconds, memory = median(each.seconds for each in starts), median(each.memory_bytes for each in starts)
-    import_seconds = median(each.import_seconds for each in starts)
-    import_memory = median(each.import_memory_bytes for each in starts)
-    return [
-        _row("`seqserve serve`, to the first right answer", f"{seconds:.2f}", f"{memory / 1e6:.0f}"),
-        _row("`import torch`", f"{import_seconds:.2f}", f"{import_memory / 1e6:.0f}"),
-    ]
+def _starts(measured: Measured) -> Iterator[str]:
+    for front, starts in measured.starts.items():
+        seconds = median(each.seconds for each in starts)
+        held = median(each.memory_bytes for each in starts)
+        told = f"{front}, to the first right answer"
+        yield row(told, len(starts), f"{seconds:.2f}", f"{held / 1e6:.0f}")
+    if imports := [each for starts in measured.starts.values() for each in starts]:
+        seconds = median(each.import_seconds for each in imports)
+        held = median(each.import_memory_bytes for each in imports)
+        yield row("`import torch`", len(imports), f"{seconds:.2f}", f"{held / 1e6:.0f}")
 
 
-def _measured(record: Record) -> str:
+def _growth(measured: Measured) -> Iterator[str]:
+    for front, growth in measured.growth.items():
+        one, held = median(each.one_bytes for each in growth), median(each.all_bytes for each in growth)
+        each = median(pair.further_bytes for pair in growth)
+        yield row(front, f"{one / 1e6:.0f}", f"{held / 1e6:.0f}", f"{each / 1e6:.2f}")
+
+
+def _neutral(measured: Measured) -> Iterator[str]:
+    for each in measured.neutral:
+        latencies = (f"{each.p50_us / 1e3:,.2f}", f"{each.p99_us / 1e3:,.2f}")
+        yield row(each.front, f"{each.examples_per_second:,.0f}", *latencies)
+    if reason := measured.absent.get("perf_analyzer"):
+        yield row(f"left out: {reason}", "", "", "")
+
+
+def _how_long(record: Record) -> str:
     trials = f"Each trial lasted {record.seconds:g} s; targets were measured in {record.pairs} pairs."
     return f"## The machine\n\n{trials}"
 
 
 def _machine(record: Record) -> list[tuple[str, str]]:
     """Facts, and the version of gRPC that the generator and the empty C++ server have."""
-    libraries = [("gRPC C++", trial.outcome.grpc) for trial in record.results.trials[:1]]
+    libraries = [("gRPC C++", trial.outcome.grpc) for trial in record.measured.results.trials[:1]]
     return [*record.facts.items(), *libraries]

@@ -19,7 +19,7 @@ FEWEST_PAIRS = 6
 """With fewer, not even all of the range holds the median with 95 %."""
 
 Measure = Callable[[], Awaitable[float]]
-Verdict = Literal["met", "undecided", "missed"]
+Verdict = Literal["met", "undecided", "missed", "not measured"]
 
 
 @dataclass(frozen=True, slots=True)

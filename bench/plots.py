@@ -9,20 +9,21 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.trials import AIO, BY_CALLERS, CPP, GATEWAY, Results
+from bench.labels import AIO, BY_CALLERS, CPP, GATEWAY, NATIVE, ON_TORCHSERVE, PEERS
+from bench.trials import Results
 
-SIZE_INCHES = (9.0, 3.6)
+SIZE_INCHES = (11.0, 3.6)
 
 
 def plot(results: Results) -> str:
     """The picture; fronts that were not measured are left out."""
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     throughput, latency = figure.subplots(1, 2)
-    for front in (GATEWAY, AIO, CPP):
+    for front in (GATEWAY, NATIVE, AIO, CPP, *ON_TORCHSERVE, *PEERS):
         _draw(throughput, latency, front, results)
     _label(throughput, "examples a second")
     _label(latency, "milliseconds, p50 and (dashed) p99")
-    throughput.legend()
+    figure.legend(loc="outside right center", fontsize="small")
     with mpl.rc_context({"svg.hashsalt": "seqserve"}):
         text = StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
@@ -31,6 +32,8 @@ def plot(results: Results) -> str:
 
 def _draw(throughput: Axes, latency: Axes, front: str, results: Results) -> None:
     measured = [(load.callers, results.of(front, load)) for load in BY_CALLERS if results.of(front, load)]
+    if not measured:
+        return
     callers = [count for count, _ in measured]
     rates = [median(trial.outcome.throughput for trial in trials) for _, trials in measured]
     (line,) = throughput.plot(callers, rates, marker="o", label=front)

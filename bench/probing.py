@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bench.serving import START_SECONDS, Server
+
 EVERY_SECONDS = 0.25
 PATIENCE_SECONDS = 5.0
 
@@ -38,6 +40,16 @@ def probes(address: str) -> Iterator[Probes]:
     finally:
         ended.set()
         asking.join()
+
+
+def wait_until_serving(server: Server) -> None:
+    """Until its health says so, which it does once all of its models are loaded. Raises ServerFailed."""
+    deadline = time.monotonic() + START_SECONDS
+    with grpc.insecure_channel(server.health) as channel:
+        while not _is_serving(health_pb2_grpc.HealthStub(channel)):
+            if time.monotonic() > deadline:
+                raise server.failed(f"not serving within {START_SECONDS} s")
+            time.sleep(EVERY_SECONDS)
 
 
 def _ask(address: str, taken: Probes, ended: threading.Event) -> None:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-import grpc
 import psutil
 
+from bench.asking import NoReply, ask
 from bench.load import on_core
-from bench.messages import MODEL_INFER, Rows, infer_request, read_reply
+from bench.messages import Rows
+from bench.wires import Door, Form, oip_doors
 from examples.demo.command import SEQSERVE
 
 START_SECONDS = 90
 STOP_SECONDS = 30
 LOOK_SECONDS = 0.02
 HOST = "127.0.0.1"
-CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+Front = Literal["python", "native"]
 
 
 class ServerFailed(Exception):
@@ -32,26 +36,30 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One that runs. address: HOST:PORT of its gRPC. health: the same of its probes, empty: none."""
+    """One that runs. doors: by the form of a request. health: HOST:PORT of its probes, empty: none."""
 
-    address: str
+    doors: Mapping[Form, Door]
     process: psutil.Popen
     log: Path
     health: str = ""
 
     def cpu_seconds(self) -> float:
-        """That it has used until now."""
-        used = self.process.cpu_times()
-        return float(used.user + used.system)
+        """That it and what it started have used until now."""
+        return float(sum(used.user + used.system for used in self._of_each("cpu_times")))
 
     def memory_bytes(self) -> int:
         """Resident, of it and of what it started."""
-        family = [self.process, *self.process.children(recursive=True)]
-        return sum(int(member.memory_info().rss) for member in family)
+        return sum(int(memory.rss) for memory in self._of_each("memory_info"))
 
     def failed(self, why: str) -> ServerFailed:
         """With the end of its log."""
-        return ServerFailed(f"{why}:\n{self.log.read_text()[-2000:]}")
+        return ServerFailed(f"{why}:\n{self.log.read_text(errors='replace')[-2000:]}")
+
+    def _of_each(self, asked: str) -> Iterator[Any]:
+        """Of its processes, some of which may end meanwhile."""
+        for member in [self.process, *self.process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                yield getattr(member, asked)()
 
 
 def free_address() -> str:
@@ -61,20 +69,26 @@ def free_address() -> str:
         return f"{HOST}:{listener.getsockname()[1]}"
 
 
+def port_of(address: str) -> str:
+    """Of HOST:PORT."""
+    return address.rpartition(":")[2]
+
+
 @contextmanager
-def gateway(store: Path, core: int, folder: Path) -> Iterator[Server]:
-    """`seqserve serve` with its Python front, as it is by default; it may not be ready yet.
+def gateway(store: Path, core: int, folder: Path, front: Front, *options: str) -> Iterator[Server]:
+    """`seqserve serve` as it is by default, with the front that is asked for; it may not be ready yet.
 
     Raises ServerFailed at the end of the block where it does not stop as it should.
     """
-    address, health = free_address(), free_address()
+    grpc, http, health = free_address(), free_address(), free_address()
     command = [
-        *(SEQSERVE, "serve", "--model-store", str(store), "--log-format", "json", "--http-port", "0"),
-        *("--grpc-port", address.rpartition(":")[2], "--health-port", health.rpartition(":")[2]),
-        *("--drain-pause-seconds", "0"),
+        *(SEQSERVE, "serve", "--model-store", str(store), "--log-format", "json"),
+        *("--grpc-port", port_of(grpc), "--http-port", port_of(http), "--health-port", port_of(health)),
+        *("--drain-pause-seconds", "0", *options),
     ]
-    with _started(command, core, folder / "gateway.log") as (process, log):
-        server = Server(address, process, log, health)
+    log, variables = folder / f"gateway-{port_of(grpc)}.log", {"SEQSERVE_FRONT": front}
+    with started(command, core, log, variables) as process:
+        server = Server(oip_doors(grpc, http), process, log, health)
         yield server
     if process.returncode:
         raise server.failed(f"the gateway stopped with exit status {process.returncode}")
@@ -83,65 +97,61 @@ def gateway(store: Path, core: int, folder: Path) -> Iterator[Server]:
 @contextmanager
 def empty_aio(reply: Path, core: int) -> Iterator[Server]:
     """bench.references.empty_aio."""
-    address = free_address()
+    address, log = free_address(), reply.with_suffix(".aio.log")
     command = [sys.executable, "-m", "bench.references.empty_aio", address, str(reply)]
-    with _started(command, core, reply.with_suffix(".aio.log")) as (process, log):
-        yield Server(address, process, log)
+    with started(command, core, log) as process:
+        yield Server(oip_doors(address), process, log)
 
 
 @contextmanager
 def empty_cpp(program: Path, reply: Path, core: int) -> Iterator[Server]:
     """references/empty_server.cc."""
-    address = free_address()
-    with _started([str(program), address, str(reply)], core, reply.with_suffix(".cpp.log")) as (process, log):
-        yield Server(address, process, log)
+    address, log = free_address(), reply.with_suffix(".cpp.log")
+    with started([str(program), address, str(reply)], core, log) as process:
+        yield Server(oip_doors(address), process, log)
 
 
 def first_right_answer(server: Server, rows: Rows) -> bytes:
-    """Ask until there is an answer; its reply. Raises ServerFailed, WrongAnswer, grpc.RpcError."""
-    deadline = time.monotonic() + START_SECONDS
+    """Ask until there is an answer; its reply. Raises ServerFailed, WrongAnswer."""
+    door, deadline, problem = server.doors["raw"], time.monotonic() + START_SECONDS, ""
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             raise server.failed(f"the server ended with exit status {server.process.returncode}")
-        if _listens(server.address) and (reply := _reply(server.address, infer_request(rows))) is not None:
-            rows.check(read_reply(reply))
+        try:
+            reply = ask(door, rows)
+        except NoReply as error:
+            problem = str(error)
+        else:
+            rows.check(door.wire.read(reply, rows))
             return reply
         time.sleep(LOOK_SECONDS)
-    raise server.failed(f"no answer within {START_SECONDS} s")
-
-
-def _listens(address: str) -> bool:
-    """Looked at first: a gRPC channel waits a second after a connection that was refused."""
-    host, _, port = address.rpartition(":")
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex((host, int(port))) == 0
-
-
-def _reply(address: str, request: bytes) -> bytes | None:
-    """None while it is not ready."""
-    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-        call = channel.unary_unary(MODEL_INFER, request_serializer=bytes, response_deserializer=bytes)
-        asked = call.future(request, timeout=START_SECONDS)
-        if asked.code() is grpc.StatusCode.UNAVAILABLE:
-            return None
-        reply: bytes = asked.result()
-        return reply
+    raise server.failed(f"no answer within {START_SECONDS} s ({problem})")
 
 
 @contextmanager
-def _started(command: Sequence[str], core: int, log: Path) -> Iterator[tuple[psutil.Popen, Path]]:
+def started(
+    command: Sequence[str], core: int, log: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[psutil.Popen]:
+    """A program on one core, for the length of a block; it is asked to stop, and then made to.
+
+    variables: of its environment, beside ours.
+    """
     with log.open("w") as said, on_core(core):
-        process = psutil.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        process = psutil.Popen(
+            command, stdout=said, stderr=subprocess.STDOUT, env=os.environ | (variables or {})
+        )
     try:
-        yield process, log
+        yield process
     finally:
         _stop(process)
 
 
 def _stop(process: psutil.Popen) -> None:
+    """It, and what it started and left behind."""
+    family = process.children(recursive=True) if process.is_running() else []
     process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(STOP_SECONDS)
+    _, alive = psutil.wait_procs([process, *family], timeout=STOP_SECONDS)
+    for member in alive:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(alive, timeout=STOP_SECONDS)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.generator import Generator
+from bench.labels import SIXTY_FOUR
 from bench.load import on_core
-from bench.serving import first_right_answer, gateway
-from bench.trials import SIXTY_FOUR
+from bench.serving import Front, first_right_answer, gateway
 
 LOAD_SECONDS = 1.0
 IMPORT = "import torch"
@@ -41,24 +41,23 @@ class Starts:
 
     store: Path
     core: int
-    folder: Path
     generator: Generator
 
-    def measure(self, pairs: int, say: Callable[[str], None]) -> list[Start]:
+    def measure(self, front: Front, pairs: int, say: Callable[[str], None]) -> list[Start]:
         """In turns. Raises ServerFailed, GeneratorFailed, WrongAnswer."""
         taken = []
         for number in range(1, pairs + 1):
-            start = Start(*self._gateway(), self._import_seconds(), self._import_memory())
-            say(f"[{number}/{pairs}] {start}")
+            start = Start(*self._gateway(front), self._import_seconds(), self._import_memory())
+            say(f"[{number}/{pairs}] {front} front: {start}")
             taken.append(start)
         return taken
 
-    def _gateway(self) -> tuple[float, int]:
+    def _gateway(self, front: Front) -> tuple[float, int]:
         started = time.monotonic()
-        with gateway(self.store, self.core, self.folder) as server:
-            first_right_answer(server, self.generator.rows[1])
+        with gateway(self.store, self.core, self.generator.folder, front) as server:
+            first_right_answer(server, self.generator.rows[SIXTY_FOUR.work])
             seconds = time.monotonic() - started
-            self.generator.run(server.address, SIXTY_FOUR, LOAD_SECONDS)
+            self.generator.run(server.doors["raw"], SIXTY_FOUR, LOAD_SECONDS)
             return seconds, server.memory_bytes()
 
     def _import_seconds(self) -> float:

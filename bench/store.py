@@ -17,13 +17,12 @@ def find_archive(store: Path) -> Path:
     return max(_archives(store), key=lambda path: int(path.stem.rpartition("-")[2]))
 
 
-def store_of_one(archive: Path, folder: Path) -> Path:
-    """A store in a folder that has this archive alone, with what lies beside it."""
-    store = folder / "model-store"
-    store.mkdir()
+def store_of(archive: Path, folder: Path) -> Path:
+    """A new folder that has this archive alone, with what lies beside it."""
+    folder.mkdir()
     for path in archive.parent.glob(f"{archive.stem}.mar*"):
-        shutil.copy(path, store)
-    return store
+        shutil.copy(path, folder)
+    return folder
 
 
 def _archives(store: Path) -> list[Path]:

@@ -22,10 +22,11 @@ import grpc
 
 from bench.digit_loads import BATCH, DigitLoads, digit_loads
 from bench.load import Load, WrongAnswer, measure, on_core
-from bench.machine import warn_of_other_work
+from bench.machine import facts, warn_of_other_work
 from bench.options import SHOWN, make_parser, read
 from bench.pairs import Ratio, in_turns, ratio_of
 from bench.store import find_archive
+from bench.through import write_ratios
 from examples.demo.command import CommandFailed, RunningGateway, start_gateway
 
 HEADER = "\n| form | examples/s | the generator's core |\n| --- | --- | --- |"
@@ -33,8 +34,9 @@ HEADER = "\n| form | examples/s | the generator's core |\n| --- | --- | --- |"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The gateway against one way to ask TorchServe alone. at_least: the target of the ratio."""
+    """The gateway against one way to ask TorchServe alone. name: the target's. at_least: of the ratio."""
 
+    name: str
     against: str
     forms: Sequence[Load]
     at_least: float
@@ -47,9 +49,9 @@ class Comparison:
 def comparisons(loads: DigitLoads) -> list[Comparison]:
     """What the gateway is held against."""
     return [
-        Comparison("the same raw request to TorchServe alone", loads.raw, 0.8),
-        Comparison("the same rows as JSON to TorchServe", loads.as_json, 2.0),
-        Comparison(f"{BATCH} requests of one example to TorchServe", loads.one_by_one, 2.0),
+        Comparison("through-raw", "the same raw request to TorchServe alone", loads.raw, 0.8),
+        Comparison("through-json", "the same rows as JSON to TorchServe", loads.as_json, 2.0),
+        Comparison("through-single", f"{BATCH} requests of one example to TorchServe", loads.one_by_one, 2.0),
     ]
 
 
@@ -62,8 +64,9 @@ class Plan:
     pairs: int
 
 
-async def compare(gateway: RunningGateway, archive: Path, plan: Plan) -> None:
-    """Measure and print. Raises WrongAnswer, or what a failed call raises."""
+async def compare(gateway: RunningGateway, archive: Path, plan: Plan) -> dict[str, Ratio]:
+    """Measure and print; ratios by the targets' names. Raises WrongAnswer, or what a failed call raises."""
+    ratios: dict[str, Ratio] = {}
     results = []
     async with digit_loads(gateway, archive) as loads:
         await measure(loads.raw[0], plan.warm_up_seconds)
@@ -74,9 +77,11 @@ async def compare(gateway: RunningGateway, archive: Path, plan: Plan) -> None:
             theirs = _fastest(each.forms, rates)
             print(HEADER)
             our_rate, their_rate = partial(_rate, ours, plan.seconds), partial(_rate, theirs, plan.seconds)
-            results.append(each.result(ratio_of(await in_turns(our_rate, their_rate, plan.pairs))))
+            ratios[each.name] = ratio_of(await in_turns(our_rate, their_rate, plan.pairs))
+            results.append(each.result(ratios[each.name]))
     print("\n| through the gateway, against | median (interval) | at least | |\n| --- | --- | --- | --- |")
     print("\n".join(results))
+    return ratios
 
 
 async def _try_all(paths: Sequence[Sequence[Load]], seconds: float) -> dict[Load, float]:
@@ -99,6 +104,7 @@ def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__)
     parser.add_argument("--warm-up-seconds", type=float, default=60.0, help=SHOWN)
+    parser.add_argument("--output", type=Path, default=Path("docs"), help=SHOWN)
     return read(parser)
 
 
@@ -113,10 +119,11 @@ def main() -> int:
             with on_core(asked.server_core):
                 gateway = stack.enter_context(start_gateway(asked.model_store, "--engine", "torchserve"))
             stack.enter_context(on_core(asked.load_core))
-            asyncio.run(compare(gateway, archive, plan))
+            ratios = asyncio.run(compare(gateway, archive, plan))
         except (CommandFailed, WrongAnswer, grpc.aio.AioRpcError, aiohttp.ClientError) as error:
             print(f"failed: {error}", file=sys.stderr)
             return 1
+    write_ratios(ratios, facts(), asked.output)
     return 0
 
 

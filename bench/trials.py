@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from bench.generator import Generator, GeneratorFailed, Load, Outcome
+from bench.generator import Generator, GeneratorFailed, Load, Outcome, Work
+from bench.load import WrongAnswer
 from bench.probing import Probes, probes
-from bench.serving import Server
-
-GATEWAY = "gateway, Python front"
-AIO = "empty grpc.aio"
-CPP = "empty C++ gRPC"
-
-ONE = Load("1 caller")
-SIXTEEN = Load("16 callers", callers=16)
-SIXTY_FOUR = Load("64 callers", callers=64)
-STREAM = Load("stream, 16 in flight", in_flight=16)
-BATCH = Load("256 examples, 1 caller", examples=256)
-OVERLOAD = Load("open loop, twice the peak")
-PEAKS = 2.0
-BY_CALLERS = (ONE, SIXTEEN, SIXTY_FOUR)
+from bench.serving import Server, ServerFailed
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One server under one load. at_peaks: its rate is so many times the front's last one at 64 callers."""
+    """One server under one load.
+
+    at_peaks: its rate is so many times what the same server last reached under the load `peak`.
+    """
 
     front: str
     load: Load
     at_peaks: float = 0.0
+    peak: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +40,6 @@ class Round:
             yield from self.beside if turn < beside else ()
 
 
-ROUNDS = {
-    "1": Round([Point(GATEWAY, ONE), Point(AIO, ONE)], [Point(CPP, ONE)]),
-    "16": Round(
-        [Point(GATEWAY, SIXTEEN), Point(GATEWAY, STREAM)],
-        [Point(AIO, SIXTEEN), Point(AIO, STREAM), Point(CPP, SIXTEEN), Point(CPP, STREAM)],
-    ),
-    "64": Round(
-        [Point(GATEWAY, SIXTY_FOUR), Point(AIO, SIXTY_FOUR), Point(GATEWAY, OVERLOAD, PEAKS)],
-        [Point(CPP, SIXTY_FOUR)],
-    ),
-    "256": Round([], [Point(GATEWAY, BATCH), Point(AIO, BATCH), Point(CPP, BATCH)]),
-}
-"""By the callers, or by the examples in a request."""
-
-
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One measurement. server_cpu: the server's share of its core. memory_bytes: its, at the end.
@@ -77,21 +54,33 @@ class Trial:
     memory_bytes: int
     health_seconds: float = 0.0
 
+    @property
+    def rate(self) -> float:
+        """Good examples a second."""
+        return self.outcome.throughput * self.load.examples
+
+    @property
+    def refusals_p99_us(self) -> float:
+        """The largest p99 of what was not OK, by code; 0 where all was."""
+        return max(
+            (latency.p99_us for code, latency in self.outcome.codes.items() if code != "OK"), default=0
+        )
+
     def __str__(self) -> str:
-        latency = self.outcome.good
-        rate = self.outcome.throughput * self.load.examples
+        good = self.outcome.good
         return (
-            f"{self.front}, {self.load.name}: {rate:,.0f} examples/s, p50 {latency.p50_us / 1e3:.2f} ms, "
-            f"p99 {latency.p99_us / 1e3:.2f} ms, {self.outcome.errors} errors, "
+            f"{self.front}, {self.load.name}: {self.rate:,.0f} examples/s, "
+            f"p50 {good.p50_us / 1e3:.2f} ms, p99 {good.p99_us / 1e3:.2f} ms, {self.outcome.errors} errors, "
             f"cores: generator {self.outcome.cpu_share:.0%}, server {self.server_cpu:.0%}"
         )
 
 
 @dataclass(slots=True)
 class Results:
-    """All trials, in the order in which they were made."""
+    """All trials, in the order in which they were made. failed: fronts that were given up, and why."""
 
     trials: list[Trial] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def of(self, front: str, load: Load) -> list[Trial]:
         """Those of one front under one load."""
@@ -100,15 +89,21 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What measures. servers: by front and by examples in one request."""
+    """What measures. servers: by front, and by what it is asked for. others: fronts that are not ours."""
 
     generator: Generator
-    servers: Mapping[tuple[str, int], Server]
+    servers: Mapping[tuple[str, Work], Server]
     seconds: float
+    others: Collection[str] = ()
+
+    def has(self, point: Point) -> bool:
+        """Whether that server is there and takes requests in this form."""
+        server = self.servers.get((point.front, point.load.work))
+        return server is not None and point.load.form in server.doors
 
     def measure(self, point: Point, results: Results) -> Trial:
         """One trial. Raises GeneratorFailed, ServerFailed, WrongAnswer."""
-        server, load = self.servers[point.front, point.load.examples], _with_rate(point, results)
+        server, load = self.servers[point.front, point.load.work], _with_rate(point, results)
         before, started = server.cpu_seconds(), monotonic()
         with probes(server.health) if point.at_peaks else nullcontext(Probes()) as asked:
             outcome = self._run(server, load)
@@ -117,7 +112,7 @@ class Bench:
 
     def _run(self, server: Server, load: Load) -> Outcome:
         try:
-            return self.generator.run(server.address, load, self.seconds)
+            return self.generator.run(server.doors[load.form], load, self.seconds)
         except GeneratorFailed as error:
             if server.process.poll() is None:
                 raise
@@ -125,17 +120,30 @@ class Bench:
 
 
 def _with_rate(point: Point, results: Results) -> Load:
-    if not point.at_peaks:
+    if point.peak is None:
         return point.load
-    peak = results.of(point.front, SIXTY_FOUR)[-1].outcome.throughput
+    peak = results.of(point.front, point.peak)[-1].outcome.throughput
     return replace(point.load, rate=point.at_peaks * peak)
 
 
 def run_turns(bench: Bench, turns: Sequence[Point], say: Callable[[str], None]) -> Results:
-    """One after the other, each said as it ends. Raises GeneratorFailed, ServerFailed, WrongAnswer."""
-    results = Results()
-    for number, point in enumerate(turns, start=1):
-        trial = bench.measure(point, results)
-        results.trials.append(trial)
-        say(f"[{number}/{len(turns)}] {trial}")
+    """One after the other, each said as it ends; servers that are not there are left out.
+
+    One of others that fails is given up, and the rest goes on. Raises GeneratorFailed, ServerFailed,
+    WrongAnswer.
+    """
+    results, there = Results(), [point for point in turns if bench.has(point)]
+    for number, point in enumerate(there, start=1):
+        if point.front in results.failed:
+            continue
+        try:
+            trial = bench.measure(point, results)
+        except (GeneratorFailed, ServerFailed, WrongAnswer) as error:
+            if point.front not in bench.others:
+                raise
+            results.failed[point.front] = " ".join(str(error).split())
+            say(f"{point.front} is given up: {results.failed[point.front]}")
+        else:
+            results.trials.append(trial)
+            say(f"[{number}/{len(there)}] {trial}")
     return results

@@ -1,5 +1,6 @@
-// A load generator for unary and streaming gRPC calls of one prepared message. Nothing is encoded or decoded
-// while time counts; whoever started it reads the first and the last reply. bench/README.md shows its options.
+// A load generator for unary and streaming gRPC calls of one prepared message, and for HTTP's POST. Nothing is
+// encoded or decoded while time counts; whoever started it reads the first and the last reply. bench/README.md
+// shows its options.
 #include <grpcpp/support/slice.h>
 
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include <string>
 
 #include "closed_loop.h"
+#include "http_loop.h"
 #include "open_loop.h"
 #include "options.h"
 #include "report.h"
@@ -17,29 +19,41 @@
 
 namespace {
 
-grpc::ByteBuffer ReadBody(const std::string& path) {
+std::string ReadBody(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::runtime_error("cannot read " + path);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
-  const grpc::Slice slice(bytes);
-  return grpc::ByteBuffer(&slice, 1);
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-void RunLoad(const Options& options, const Stubs& stubs, Load* load, Tally* tally) {
+void RunGrpc(const Options& options, const std::string& body, Tally* tally, const Stubs& stubs) {
+  const grpc::Slice slice(body);
+  Load load{options.method, grpc::ByteBuffer(&slice, 1), Seconds(options.deadline_seconds), {}};
   if (options.rate > 0) {
-    RunOpenLoop(stubs, options.rate, load, tally);
+    RunOpenLoop(stubs, options.rate, &load, tally);
   } else if (options.in_flight > 0) {
-    RunStreams(stubs, options.callers, options.in_flight, load, tally);
+    RunStreams(stubs, options.callers, options.in_flight, &load, tally);
   } else {
-    RunClosedLoop(stubs, options.callers, load, tally);
+    RunClosedLoop(stubs, options.callers, &load, tally);
   }
 }
 
-void Run(const Options& options) {
-  Load load{options.method, ReadBody(options.body), Seconds(options.deadline_seconds), {}};
+Tally RunLoad(const Options& options) {
+  const std::string body = ReadBody(options.body);
+  if (!options.path.empty()) {
+    const HttpRequest request{options.target, options.path, options.content_type, body};
+    HttpLoop loop(request, options.callers);
+    Tally tally(options.warm_up_seconds, options.seconds);
+    loop.Run(&tally);
+    return tally;
+  }
   const Stubs stubs = Connect(options.target, options.connections);
   Tally tally(options.warm_up_seconds, options.seconds);
-  RunLoad(options, stubs, &load, &tally);
+  RunGrpc(options, body, &tally, stubs);
+  return tally;
+}
+
+void Run(const Options& options) {
+  const Tally tally = RunLoad(options);
   Print(tally, options.seconds);
   if (!options.first_reply.empty()) WriteReply(tally.first(), options.first_reply);
   if (!options.last_reply.empty()) WriteReply(tally.last(), options.last_reply);

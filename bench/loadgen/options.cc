@@ -24,6 +24,8 @@ std::map<std::string, Setter> Setters(Options* options) {
   return {
       {"--target", Text(&options->target)},
       {"--method", Text(&options->method)},
+      {"--path", Text(&options->path)},
+      {"--content-type", Text(&options->content_type)},
       {"--body", Text(&options->body)},
       {"--first-reply", Text(&options->first_reply)},
       {"--last-reply", Text(&options->last_reply)},
@@ -38,8 +40,8 @@ std::map<std::string, Setter> Setters(Options* options) {
 }
 
 void Check(const Options& options) {
-  if (options.target.empty() || options.method.empty() || options.body.empty()) {
-    throw std::invalid_argument("--target, --method and --body are needed");
+  if (options.target.empty() || options.body.empty() || options.method.empty() == options.path.empty()) {
+    throw std::invalid_argument("--target, --body, and one of --method and --path are needed");
   }
   if (options.callers < 1 || options.connections < 1 || options.seconds <= 0 || options.deadline_seconds <= 0) {
     throw std::invalid_argument("--callers, --connections, --seconds and --deadline-seconds are above 0");
@@ -49,6 +51,9 @@ void Check(const Options& options) {
   }
   if (options.rate > 0 && options.in_flight > 0) {
     throw std::invalid_argument("--rate is of unary calls, --in-flight of streams: one of them");
+  }
+  if (!options.path.empty() && (options.rate > 0 || options.in_flight > 0)) {
+    throw std::invalid_argument("--path is of a closed loop: neither --rate nor --in-flight");
   }
 }
 

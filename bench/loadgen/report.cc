@@ -9,19 +9,22 @@
 
 namespace {
 
-const char* NameOf(grpc::StatusCode code) {
+constexpr int kLeastHttpStatus = 100;
+
+std::string NameOf(int code) {
   static const char* const names[] = {
       "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
       "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
       "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"};
+  if (code >= kLeastHttpStatus) return "HTTP_" + std::to_string(code);
   return code >= 0 && code <= grpc::StatusCode::UNAUTHENTICATED ? names[code] : "UNKNOWN";
 }
 
 double Microseconds(uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1e3; }
 
-void PrintCode(const char* separator, grpc::StatusCode code, const Histogram& latency) {
+void PrintCode(const char* separator, int code, const Histogram& latency) {
   std::printf("%s\"%s\": {\"count\": %llu, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}",
-              separator, NameOf(code), static_cast<unsigned long long>(latency.count()),
+              separator, NameOf(code).c_str(), static_cast<unsigned long long>(latency.count()),
               Microseconds(latency.Quantile(0.5)), Microseconds(latency.Quantile(0.99)),
               Microseconds(latency.Quantile(0.999)), Microseconds(latency.max()));
 }
@@ -44,9 +47,9 @@ uint64_t Requests(const Tally& tally) {
 
 void Print(const Tally& tally, double seconds) {
   for (const auto& [code, message] : tally.messages()) {
-    std::fprintf(stderr, "%s: %s\n", NameOf(code), message.c_str());
+    std::fprintf(stderr, "%s: %s\n", NameOf(code).c_str(), message.c_str());
   }
-  const auto answered = static_cast<double>(tally.latencies().at(grpc::StatusCode::OK).count());
+  const auto answered = static_cast<double>(tally.latencies().at(Tally::kOk).count());
   std::printf("{\"requests\": %llu, \"seconds\": %.3f, \"throughput\": %.1f, \"codes\": {",
               static_cast<unsigned long long>(Requests(tally)), seconds, answered / seconds);
   PrintCodes(tally);

@@ -11,18 +11,18 @@ uint64_t Nanoseconds(Clock::duration duration) {
 
 Tally::Tally(double warm_up_seconds, double seconds)
     : begin_(Clock::now() + Seconds(warm_up_seconds)), end_(begin_ + Seconds(seconds)) {
-  latencies_[grpc::StatusCode::OK];  // its memory is there before it counts
+  latencies_[kOk];  // its memory is there before it counts
 }
 
-void Tally::Add(const grpc::Status& status, Clock::time_point since, grpc::ByteBuffer* reply) {
+void Tally::Add(int code, const std::string& message, Clock::time_point since, grpc::ByteBuffer* reply) {
   const auto now = Clock::now();
-  if (status.ok()) {
+  if (code == kOk) {
     if (!first_.Valid()) first_ = *reply;
     last_.Swap(reply);
   } else {
-    messages_.emplace(status.error_code(), status.error_message());
+    messages_.emplace(code, message);
   }
-  if (Counts(now)) latencies_[status.error_code()].Add(Nanoseconds(now - since));
+  if (Counts(now)) latencies_[code].Add(Nanoseconds(now - since));
 }
 
 void Tally::AddLateness(Clock::time_point due) {

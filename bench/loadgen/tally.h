@@ -12,6 +12,8 @@
 
 class Tally {
  public:
+  static constexpr int kOk = grpc::StatusCode::OK;
+
   // Counting begins after the warm-up and ends so many seconds later.
   Tally(double warm_up_seconds, double seconds);
 
@@ -20,7 +22,12 @@ class Tally {
   bool Over() const { return Clock::now() >= end_; }
 
   // One reply. since: when it was asked for, or should have been. reply: its body, taken where status is OK.
-  void Add(const grpc::Status& status, Clock::time_point since, grpc::ByteBuffer* reply);
+  void Add(const grpc::Status& status, Clock::time_point since, grpc::ByteBuffer* reply) {
+    Add(status.error_code(), status.error_message(), since, reply);
+  }
+
+  // The same. code: of gRPC, or an HTTP status; kOk is good. message: kept for the first of a code.
+  void Add(int code, const std::string& message, Clock::time_point since, grpc::ByteBuffer* reply);
 
   // How late a request of an open loop was sent; only what is due while replies count.
   void AddLateness(Clock::time_point due);
@@ -31,8 +38,8 @@ class Tally {
   // The part of the run that the generator took of one core.
   double CpuShare() const;
 
-  const std::map<grpc::StatusCode, Histogram>& latencies() const { return latencies_; }
-  const std::map<grpc::StatusCode, std::string>& messages() const { return messages_; }
+  const std::map<int, Histogram>& latencies() const { return latencies_; }
+  const std::map<int, std::string>& messages() const { return messages_; }
   const Histogram& lateness() const { return lateness_; }
   uint64_t unanswered() const { return unanswered_; }
   const grpc::ByteBuffer& first() const { return first_; }
@@ -45,8 +52,8 @@ class Tally {
   const Clock::time_point end_;
   double cpu_at_begin_ = -1;
   Clock::time_point at_begin_;
-  std::map<grpc::StatusCode, Histogram> latencies_;  // nanoseconds
-  std::map<grpc::StatusCode, std::string> messages_;
+  std::map<int, Histogram> latencies_;  // nanoseconds
+  std::map<int, std::string> messages_;
   Histogram lateness_;  // nanoseconds
   uint64_t unanswered_ = 0;
   grpc::ByteBuffer first_;

@@ -12,6 +12,8 @@ import pytest
 from bench.generator import Generator, GeneratorFailed, Load, read_outcome
 from bench.load import WrongAnswer
 from bench.messages import Rows
+from bench.store import MODEL
+from bench.wires import Door, Form, http_raw, oip_doors
 from seqserve.pb import inference_pb2
 
 SAID = {
@@ -58,7 +60,11 @@ def generator(folder: Path, first: bytes, last: bytes, status: int = 0) -> Gener
     parts = {"asked": str(folder / "asked"), "first": first, "last": last, "said": json.dumps(SAID)}
     program.write_text(PROGRAM.format(python=sys.executable, status=status, **parts))
     program.chmod(0o700)
-    return Generator(program, folder, {1: ROWS})
+    return Generator(program, folder, {(MODEL, 1): ROWS})
+
+
+def door(form: Form = "raw") -> Door:
+    return oip_doors("127.0.0.1:1", "127.0.0.1:2")[form]
 
 
 def test_what_it_says_is_read() -> None:
@@ -79,7 +85,7 @@ def test_anything_else_is_refused(said: str) -> None:
 def test_an_open_loop_is_asked_for_by_its_rate(tmp_path: Path) -> None:
     load = Load("overload", rate=5000.0, deadline_seconds=2.0)
 
-    outcome = generator(tmp_path, reply(0.1), reply(0.1)).run("127.0.0.1:1", load, 0.5)
+    outcome = generator(tmp_path, reply(0.1), reply(0.1)).run(door(), load, 0.5)
 
     asked = (tmp_path / "asked").read_text()
     assert outcome == read_outcome(json.dumps(SAID))
@@ -90,11 +96,37 @@ def test_an_open_loop_is_asked_for_by_its_rate(tmp_path: Path) -> None:
 def test_a_stream_is_asked_for_by_what_is_in_flight(tmp_path: Path) -> None:
     answer = on_stream(reply(0.1))
 
-    generator(tmp_path, answer, answer).run("127.0.0.1:1", Load("stream", in_flight=16), 0.5)
+    generator(tmp_path, answer, answer).run(door("stream"), Load("stream", in_flight=16), 0.5)
 
     asked = (tmp_path / "asked").read_text()
     assert "'--in-flight': '16'" in asked
     assert "/ModelStreamInfer'" in asked
+
+
+def test_json_goes_over_http_to_the_model(tmp_path: Path) -> None:
+    answer = json.dumps({"outputs": [{"data": ROWS.outputs.ravel().tolist()}]}).encode()
+    load = Load("JSON", written="json")
+
+    generator(tmp_path, answer, answer).run(door(load.form), load, 0.5)
+
+    asked = (tmp_path / "asked").read_text()
+    for word in (
+        "'--target': '127.0.0.1:2'",
+        "'--path': '/v2/models/digit_mlp/infer'",
+        "'--content-type': 'application/json'",
+    ):
+        assert word in asked
+    assert "--method" not in asked
+
+
+def test_bytes_go_over_http_as_they_are(tmp_path: Path) -> None:
+    answer = ROWS.outputs.astype("<f4").tobytes()
+    raw = Door("127.0.0.1:1", http_raw("/inference"))
+
+    generator(tmp_path, answer, answer).run(raw, Load("1 caller"), 0.5)
+
+    assert (tmp_path / "request").read_bytes() == ROWS.inputs.tobytes()
+    assert "'--path': '/inference'" in (tmp_path / "asked").read_text()
 
 
 @pytest.mark.parametrize(
@@ -105,16 +137,16 @@ def test_a_wrong_reply_before_or_after_is_found(
     tmp_path: Path, first: bytes, last: bytes, which: str
 ) -> None:
     with pytest.raises(WrongAnswer, match=f"1 caller, the {which} reply"):
-        generator(tmp_path, first, last).run("127.0.0.1:1", Load("1 caller"), 0.5)
+        generator(tmp_path, first, last).run(door(), Load("1 caller"), 0.5)
 
 
 def test_an_error_on_a_stream_is_no_answer(tmp_path: Path) -> None:
     answer = on_stream(reply(0.1), "the queue is full")
 
     with pytest.raises(WrongAnswer, match="the queue is full"):
-        generator(tmp_path, answer, answer).run("127.0.0.1:1", Load("stream", in_flight=16), 0.5)
+        generator(tmp_path, answer, answer).run(door("stream"), Load("stream", in_flight=16), 0.5)
 
 
 def test_a_generator_that_fails_counts_for_nothing(tmp_path: Path) -> None:
     with pytest.raises(GeneratorFailed, match="1 caller: 1"):
-        generator(tmp_path, reply(0.1), reply(0.1), status=1).run("127.0.0.1:1", Load("1 caller"), 0.5)
+        generator(tmp_path, reply(0.1), reply(0.1), status=1).run(door(), Load("1 caller"), 0.5)
