@@ -1,6 +1,7 @@
 #include "grpc_edge/infer_server.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <stdexcept>
 #include <utility>
 
@@ -25,6 +26,13 @@ gpr_timespec from_now(Time time) {
   return time > Time{0} ? gpr_time_from_nanos(time.count(), GPR_TIMESPAN) : gpr_inf_past(GPR_CLOCK_MONOTONIC);
 }
 
+std::size_t most_connections(const std::vector<std::pair<std::string, int>>& options) {
+  for (const auto& [name, value] : options) {
+    if (name == kMostConnections) return static_cast<std::size_t>(std::max(value, 0));
+  }
+  return SIZE_MAX;
+}
+
 }  // namespace
 
 InferServer::InferServer(const CallLimits& limits, const Clock& clock, Elsewhere& elsewhere,
@@ -33,10 +41,12 @@ InferServer::InferServer(const CallLimits& limits, const Clock& clock, Elsewhere
 
 int InferServer::listen(const Listening& listening) {
   if (server_ != nullptr) throw std::runtime_error("it listens already");
-  int port = 0;
+  ListeningSockets sockets = listen_on(listening.address);
+  const int port = sockets.port;
   grpc::ServerBuilder builder;
   for (const auto& [name, value] : listening.options) builder.AddChannelArgument(name, value);
-  builder.AddListeningPort(listening.address, listening.credentials, &port);
+  auto connections = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, listening.credentials);
   builder.SetMaxReceiveMessageSize(edge_.limits.max_message_bytes);
   builder.SetMaxSendMessageSize(edge_.limits.max_message_bytes);
   // Compressed messages are inflated before their size is looked at; nobody gets that far.
@@ -49,7 +59,7 @@ int InferServer::listen(const Listening& listening) {
   builder.RegisterAsyncGenericService(&edge_.generic);
   auto queue = builder.AddCompletionQueue();
   auto server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
+  if (server == nullptr) {
     queue->Shutdown();
     throw std::runtime_error("cannot listen on " + listening.address);
   }
@@ -61,6 +71,14 @@ int InferServer::listen(const Listening& listening) {
   for (std::size_t call = 0; has_hot_path && call < kAwaitedCalls; ++call) InferCall::await(edge_);
   for (std::size_t call = 0; call < kAwaitedOthers; ++call) GenericCall::await(edge_);
   thread_ = std::thread([this] { work(); });
+  connections_ = std::move(connections);
+  const auto take = [this](int from, int connection) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters taken;
+    taken.listener_fd = from;
+    taken.fd = connection;
+    connections_->HandleNewConnection(&taken);
+  };
+  acceptor_ = std::make_unique<Acceptor>(std::move(sockets), most_connections(listening.options), take);
   return port;
 }
 
@@ -74,6 +92,8 @@ void InferServer::drain() {
 void InferServer::stop(Time grace) {
   if (!thread_.joinable()) return;
   edge_.is_stopping = true;
+  // gRPC would leave open what it is given from now on.
+  acceptor_ = nullptr;
   server_->Shutdown(from_now(grace));
   // Nothing may be put into a queue that was shut down, and a call may still be on its way to its answer.
   while (edge_.calls != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));

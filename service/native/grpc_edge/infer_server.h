@@ -10,11 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "grpc_edge/acceptor.h"
 #include "grpc_edge/edge.h"
 
 namespace seqserve::grpc_edge {
 
-// options: of gRPC's core, by their names.
+// options: of gRPC's core, by their names. kMostConnections holds with versions that do not know it, too.
+inline constexpr char kMostConnections[] = "grpc.max_allowed_incoming_connections";
 struct Listening {
   std::string address = "127.0.0.1:0";
   std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
@@ -56,6 +58,8 @@ class InferServer {
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::unique_ptr<Acceptor> acceptor_;
   std::thread thread_;
 };
 

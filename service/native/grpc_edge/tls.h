@@ -20,7 +20,8 @@ struct Identity {
 // Asked at each handshake, on any thread: none where nothing has changed. What it throws changes nothing either.
 using IdentitySource = std::function<std::optional<Identity>()>;
 
-// Whether callers have to show a certificate is decided by `first`.
+// Whether callers have to show a certificate is decided by `first`, which has to be one that OpenSSL takes: gRPC does
+// not tell where it takes none, and nobody would be answered.
 std::shared_ptr<grpc::ServerCredentials> tls_credentials(Identity first, IdentitySource news);
 
 }  // namespace seqserve::grpc_edge

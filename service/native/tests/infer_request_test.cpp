@@ -74,6 +74,20 @@ TEST_F(InferRequestTest, TheTimeoutIsRead) {
   EXPECT_EQ(parsed.timeout_microseconds, 2500);
 }
 
+TEST_F(InferRequestTest, ManyParametersAreForElsewhere) {
+  auto request = raw_request({1}, {1});
+  request.add_outputs()->set_name("probabilities");
+  auto& others = *request.mutable_outputs(0)->mutable_parameters();
+  for (int number = 0; number < 16; ++number) {
+    (*request.mutable_parameters())["one-" + std::to_string(number)].set_int64_param(number);
+    if (number != 0) others["one-" + std::to_string(number)].set_int64_param(number);
+  }
+  (*request.mutable_inputs(0)->mutable_parameters())["origin"].set_string_param("camera");
+  ASSERT_EQ(read(request), Verdict::hot);
+  others["one-0"].set_int64_param(0);
+  EXPECT_EQ(read(request), Verdict::elsewhere);
+}
+
 TEST_F(InferRequestTest, ParametersThatNeedWordsAreForElsewhere) {
   for (const char* name : {"sequence_id", "shared_memory_region", "classification"}) {
     auto request = raw_request({1}, {1});

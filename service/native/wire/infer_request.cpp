@@ -17,6 +17,8 @@ namespace output_field {
 enum : std::uint32_t { name = 1, parameters };
 }
 constexpr std::uint32_t kFp32Contents = 6;
+// Of the request, its input and its output together. Who sends more is told what may be sent, by the complete parser.
+constexpr std::size_t kMostParameters = 32;
 
 // Reads one message. A field that comes twice is legal and rare: the complete parser knows what it means.
 class Parser {
@@ -32,10 +34,12 @@ class Parser {
   Verdict read_output(Bytes message);
   Verdict read_shape(const Field& field);
   Verdict read_contents(Bytes message);
+  Verdict read_parameter(Bytes entry, std::int64_t* timeout_microseconds);
   static Verdict read_once(const Field& field, std::string_view& text);
   Verdict put_content(Bytes content);
 
   InferRequest& request_;
+  std::size_t parameters_ = 0;
   bool has_input_ = false;
   bool has_contents_ = false;
   bool has_content_ = false;
@@ -155,6 +159,11 @@ Verdict Parser::put_content(Bytes content) {
   has_content_ = true;
   request_.content = content;
   return Verdict::hot;
+}
+
+Verdict Parser::read_parameter(Bytes entry, std::int64_t* timeout_microseconds) {
+  if (++parameters_ > kMostParameters) return Verdict::elsewhere;
+  return wire::read_parameter(entry, timeout_microseconds);
 }
 
 Verdict Parser::read_once(const Field& field, std::string_view& text) {

@@ -1,0 +1,20 @@
+// The sockets of one port: one for each address that its host has.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "grpc_edge/descriptor.h"
+
+namespace seqserve::grpc_edge {
+
+struct ListeningSockets {
+  std::vector<Descriptor> descriptors;
+  int port = 0;
+};
+
+// address: "host:port" or "[host]:port"; a free port for 0. 0.0.0.0 and :: are both all addresses, of IPv4 and of
+// IPv6, as gRPC has it. Throws std::runtime_error where it cannot listen on each of them.
+ListeningSockets listen_on(const std::string& address);
+
+}  // namespace seqserve::grpc_edge
