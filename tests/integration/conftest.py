@@ -21,19 +21,11 @@ BOTH_FRONTS = frozenset({
     "test_access", "test_client_streams", "test_concurrency", "test_connection_limits", "test_drain",
     "test_health_and_metrics", "test_hostile_bytes", "test_hostile_errors", "test_hostile_http2",
     "test_hostile_lists", "test_hostile_logs", "test_hostile_names", "test_hostile_shapes", "test_hot_reload",
-    "test_oip", "test_oip_canary", "test_oip_repository", "test_oip_statistics", "test_oip_stream",
+    "test_native_front", "test_oip", "test_oip_canary", "test_oip_repository", "test_oip_statistics", "test_oip_stream",
     "test_predictions", "test_refusals", "test_reply_limit", "test_streams", "test_tls", "test_tls_rotation",
     "test_tracing",
 })  # fmt: skip
 """Modules that ask over the main gRPC port: each front has to answer them alike."""
-
-OLDER_GRPC = {
-    "test_calls_that_are_taken_back_at_once_reach_no_batch": "gRPC C++ 1.51 keeps more of them in memory",
-    "test_headers_without_end_are_not_gathered": "gRPC C++ 1.51 gathers them",
-    "test_a_message_that_inflates_beyond_the_limit_is_refused_before_it_has": "refused because it is compressed",
-    "test_compressed_messages_within_the_limit_are_answered": "the native front refuses compressed messages",
-}
-"""What the native front does not do as the Python front does, and why."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -47,8 +39,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What answers the gRPC of this test's gateways."""
     name: str = getattr(request, "param", "python")
-    if name == "native" and request.node.originalname in OLDER_GRPC:
-        pytest.skip(OLDER_GRPC[request.node.originalname])
     monkeypatch.setattr("support.gateway.front", name)
     return name
 

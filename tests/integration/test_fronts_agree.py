@@ -7,21 +7,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.json_format import MessageToDict
 
 from seqserve.native_front import library
-from seqserve.pb import inference_pb2 as pb
-from seqserve.pb.v1 import prediction_pb2 as ours
-from support.anything import INFER, OURS, STREAM, Anything, Asked
-from support.archives import make_archive
-from support.engines import FakeEngine
-from support.gateway import running_gateway
+from support.anything import INFER, STREAM, Anything, Asked
+from support.two_fronts import plain, trailing, two_fronts
 
 pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())
 
@@ -30,11 +24,7 @@ CALLS = 600
 AT_ONCE = 16
 STREAMS = 12
 MESSAGES = 40
-TIMES = re.compile(r"seqserve_(queue_ns|compute_ns|batch_size)")
 NEW_ID = re.compile(r"[0-9a-f]{32}")
-REPLIES: dict[str, Any] = {
-    INFER: pb.ModelInferResponse, STREAM: pb.ModelStreamInferResponse, f"{OURS}/Predict": ours.PredictResponse,
-}  # fmt: skip
 Channels = Sequence[grpc.aio.Channel]
 LIMITS: dict[str, Any] = {
     "max_request_examples": 8,
@@ -45,16 +35,8 @@ LIMITS: dict[str, Any] = {
 @pytest.fixture
 async def fronts(tmp_path: Path) -> AsyncIterator[Channels]:
     """The Python front and the native one, over the same two versions."""
-    archives = [make_archive(tmp_path, version=version) for version in ("1", "2")]
-    async with AsyncExitStack() as stack:
-        channels = []
-        for front in ("python", "native"):
-            starting = running_gateway(archives, FakeEngine(), front=front, **LIMITS)
-            gateway = await stack.enter_async_context(starting)
-            assert gateway.front.name == front
-            address = f"127.0.0.1:{gateway.grpc_port}"
-            channels.append(await stack.enter_async_context(grpc.aio.insecure_channel(address)))
-        yield channels
+    async with two_fronts(tmp_path, **LIMITS) as both:
+        yield [front.channel for front in both]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -84,31 +66,6 @@ async def outcome(channel: grpc.aio.Channel, asked: Asked, room: asyncio.Semapho
         except grpc.aio.AioRpcError as error:
             return error.code().name, error.details(), trailing(error.trailing_metadata())
         return "OK", plain(asked.path, reply), trailing(await call.trailing_metadata())
-
-
-def plain(path: str, reply: bytes) -> Any:
-    """A reply that is an answer as plain values, without times and batches."""
-    kind = REPLIES.get(path)
-    if kind is None:
-        return reply
-    return without_times(MessageToDict(kind.FromString(reply), preserving_proto_field_name=True))
-
-
-def without_times(document: Any) -> Any:
-    """It, without what says how long a request took and with whom it was computed."""
-    if isinstance(document, dict):
-        kept = {
-            key: value for key, value in document.items() if not TIMES.fullmatch(key) and key != "receipt"
-        }
-        return {key: without_times(value) for key, value in kept.items()}
-    if isinstance(document, list):
-        return [without_times(each) for each in document]
-    return document
-
-
-def trailing(metadata: Any) -> list[tuple[str, str | bytes]]:
-    """Of a call, in the order of its keys."""
-    return sorted((str(key), value) for key, value in metadata or ())
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,0 +1,72 @@
+"""What ended or deafened old versions of gRPC, which the native front may be built with: see SECURITY.md."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import grpc
+import numpy as np
+import pytest
+
+from seqserve.gateway import Gateway
+from support import http2
+from support.http2 import END_HEADERS, END_STREAM, call_headers, connected, frame, header_block
+from support.oip import infer_request, inference_stub, rows_of
+
+GOOD = infer_request(np.full((1, 2, 3), 0.25, np.float32))
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+LONG = (b"x-long", b"v" * 9000)
+"""More than the 8 KB of headers that old versions take."""
+WITHOUT_TE = [pair for pair in call_headers(INFER) if pair[0] != b"te"]
+WITHOUT_SCHEME = [pair for pair in call_headers(INFER) if pair[0] != b":scheme"]
+BAD_HEADERS = {
+    "te": [*WITHOUT_TE, (b"te", b"x"), LONG],
+    "scheme": [(b":scheme", b"x"), *WITHOUT_SCHEME, LONG],
+    "balancer": [*call_headers(INFER), (b"grpclb_client_stats", b"x"), LONG],
+}
+FILE_SHORTAGE_SECONDS = 0.3
+SECONDS = 20.0
+
+
+@pytest.mark.parametrize("which", BAD_HEADERS)
+async def test_headers_that_ended_old_versions_of_grpc_are_refused(
+    gateway: Gateway, channel: grpc.aio.Channel, which: str
+) -> None:
+    """CVE-2023-1428: the process would be gone, and this test with it."""
+    block = header_block(BAD_HEADERS[which])
+    call = frame(http2.HEADERS, block, stream=1, flags=END_HEADERS)
+    empty = frame(http2.DATA, http2.message(b""), stream=1, flags=END_STREAM)
+    async with connected(gateway.grpc_port) as peer, asyncio.timeout(SECONDS):
+        await peer.send(call + empty)
+        await peer.until_over(1)
+
+    assert b"grpc-status\x010" not in b"".join(came.content for came in peer.frames)
+    assert len(rows_of(await inference_stub(channel).ModelInfer(GOOD))) == 1
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Nothing can be opened in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_connections_are_taken_again_once_there_are_files(gateway: Gateway) -> None:
+    """CVE-2023-4785."""
+    with ExitStack() as held:
+        callers = [held.enter_context(socket.socket()) for _ in range(4)]
+        with no_more_files():
+            for caller in callers:
+                caller.connect(("127.0.0.1", gateway.grpc_port))
+            await asyncio.sleep(FILE_SHORTAGE_SECONDS)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+            reply = await inference_stub(channel).ModelInfer(GOOD, timeout=SECONDS, wait_for_ready=True)
+    assert len(rows_of(reply)) == 1
