@@ -1,4 +1,4 @@
-"""Open files: each connection is one, and where there are no more nobody is answered, probes included."""
+"""Open files: each connection is one or two; where there are no more nobody is answered, probes included."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 import structlog
 
 from seqserve.grpc_api.health_port import MAX_CONNECTIONS
+from seqserve.native_front import library
 from seqserve.settings import Settings
 
 RESERVE = 100
@@ -18,9 +19,15 @@ log = structlog.get_logger()
 
 def needed_files(settings: Settings) -> int:
     """As many as there are when every port has all the connections that it takes."""
-    grpc_ports = 1 if settings.admin_port is None else 2
+    main = settings.max_grpc_connections * (2 if _may_be_native(settings) else 1)
+    admin = 0 if settings.admin_port is None else settings.max_grpc_connections
     probes = 0 if settings.health_port is None else MAX_CONNECTIONS
-    return settings.max_http_connections + grpc_ports * settings.max_grpc_connections + probes + RESERVE
+    return settings.max_http_connections + main + admin + probes + RESERVE
+
+
+def _may_be_native(settings: Settings) -> bool:
+    """The native front has a second descriptor of each connection, to count it by."""
+    return settings.front == "native" or (settings.front == "auto" and not library.why_not())
 
 
 def hard_limit() -> int:

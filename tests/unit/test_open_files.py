@@ -35,7 +35,13 @@ def soft() -> int:
 
 
 def settings(**flags: str) -> Settings:
-    return read_settings(flags)
+    return read_settings({"front": "python"} | flags)
+
+
+def test_the_native_front_takes_two_for_a_connection_to_its_port() -> None:
+    native = settings(max_grpc_connections="1000", max_http_connections="500", admin_port="0", front="native")
+
+    assert needed_files(native) == 3500 + RESERVE
 
 
 def test_each_connection_that_there_may_be_takes_one() -> None:
