@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -52,6 +53,14 @@ class Holder {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return held_.size() >= count; });
   }
+  // Without Nagle's delay.
+  bool sends_at_once() {
+    const std::lock_guard lock(mutex_);
+    int is_set = 0;
+    socklen_t size = sizeof is_set;
+    getsockopt(held_.front().number(), IPPROTO_TCP, TCP_NODELAY, &is_set, &size);
+    return is_set != 0;
+  }
   // As gRPC does: shut first, then closed.
   void drop() {
     const std::lock_guard lock(mutex_);
@@ -86,6 +95,13 @@ TEST_F(AcceptorTest, ThoseBeyondTheLimitAreClosed) {
   for (int beyond = 0; beyond < 8; ++beyond) EXPECT_TRUE(is_closed(dial(port)));
   pollfd still{first.number(), POLLIN, 0};
   EXPECT_EQ(poll(&still, 1, 0), 0);
+}
+
+TEST_F(AcceptorTest, ConnectionsSendAtOnce) {
+  listen(1);
+  const Descriptor caller = dial(port);
+  holder.wait_for(1);
+  EXPECT_TRUE(holder.sends_at_once());
 }
 
 TEST_F(AcceptorTest, AnEndedConnectionLeavesItsPlace) {

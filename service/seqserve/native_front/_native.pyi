@@ -176,8 +176,8 @@ class Server:
         max_timeout_ns: int,
         max_python_calls: int,
     ) -> None:
-        """options: of gRPC's core; `grpc.max_allowed_incoming_connections` holds with versions that do not know
-        it, too. max_python_calls: calls that Python may have under way; beyond them they are refused here as
+        """options: of gRPC's core; `grpc.max_allowed_incoming_connections` holds with versions too that do not
+        know it. max_python_calls: calls that Python may have under way; beyond them they are refused here as
         RESOURCE_EXHAUSTED."""
     def listen(
         self, address: str, identity: Callable[[], tuple[bytes, bytes, bytes | None] | None] | None
