@@ -30,15 +30,39 @@ void Runners::work() {
   while (const VersionPtr version = next(*board, clock)) version->run_next();
 }
 
+void Runners::welcome() { board_->guest = std::this_thread::get_id(); }
+
+bool Runners::run_own() {
+  std::vector<VersionPtr> own;
+  own.swap(board_->own);
+  for (const VersionPtr& version : own) version->run_next();
+  return !own.empty();
+}
+
+void Runners::dismiss() {
+  board_->guest = std::thread::id{};
+  for (const VersionPtr& version : board_->own) ask(*board_, version, clock_.now());
+  board_->own.clear();
+}
+
 void Runners::run(Version& version) {
-  version.listen([board = board_](const VersionPtr& due, Time when) {
-    {
-      const std::lock_guard lock(board->mutex);
-      if (board->is_stopped) return;
-      board->due.emplace(std::make_pair(when, board->asked++), due);
+  version.listen([board = board_, &clock = clock_](const VersionPtr& due, Time when) {
+    const bool is_own = board->guest == std::this_thread::get_id() && due->is_quick() && when <= clock.now();
+    if (is_own) {
+      board->own.push_back(due);
+    } else {
+      ask(*board, due, when);
     }
-    board->news.notify_one();
   });
+}
+
+void Runners::ask(Board& board, const VersionPtr& due, Time when) {
+  {
+    const std::lock_guard lock(board.mutex);
+    if (board.is_stopped) return;
+    board.due.emplace(std::make_pair(when, board.asked++), due);
+  }
+  board.news.notify_one();
 }
 
 // The version that has been due longest, once one is; none after the end.

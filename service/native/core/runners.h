@@ -1,6 +1,7 @@
 // The compute slots: threads that run batches, shared by all models.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <map>
@@ -31,6 +32,14 @@ class Runners {
   // Each thread ends what it computes and takes no more.
   void stop();
 
+  // A guest is a thread with other work: batches that become due by what it does, and are of quick versions,
+  // are its own to run. One at a time; `welcome` and `dismiss` on that thread.
+  void welcome();
+  // Runs them; false where there was none.
+  bool run_own();
+  // What it has not run goes to the others.
+  void dismiss();
+
   // Before anybody reserves.
   void run(Version& version);
 
@@ -42,8 +51,12 @@ class Runners {
     std::map<std::pair<Time, std::size_t>, VersionPtr> due;
     std::size_t asked = 0;
     bool is_stopped = false;
+    std::atomic<std::thread::id> guest{};
+    // The guest's; nobody else looks at it.
+    std::vector<VersionPtr> own;
   };
 
+  static void ask(Board& board, const VersionPtr& due, Time when);
   static VersionPtr next(Board& board, const Clock& clock);
 
   const Clock& clock_;

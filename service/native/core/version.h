@@ -24,6 +24,7 @@
 #include "core/limits.h"
 #include "core/outcome.h"
 #include "core/pace.h"
+#include "core/quickness.h"
 #include "core/request.h"
 #include "core/staging.h"
 #include "core/ticket.h"
@@ -42,6 +43,11 @@ class Version : public std::enable_shared_from_this<Version> {
   static std::shared_ptr<Version> make(RowWidths widths, Limits limits, Engine engine, const Clock& clock,
                                        Memory memory = host_memory);
   Version(Private, RowWidths widths, Limits limits, Engine engine, const Clock& clock, Memory memory);
+
+  // Before anybody reserves: each batch ends by itself, and may run on a thread that others need, see is_quick.
+  void run_anywhere() { runs_anywhere_ = true; }
+  // Whether whoever brings a batch had better compute it than hand it over. For any thread.
+  bool is_quick() const { return runs_anywhere_ && quickness_.is_proved(); }
 
   // Before anybody reserves.
   void listen(Listener listener) { listener_ = std::move(listener); }
@@ -134,11 +140,13 @@ class Version : public std::enable_shared_from_this<Version> {
   std::condition_variable drained_;
   Staging staging_;
   Pace pace_;
+  Quickness quickness_;
   Buffer* in_flight_ = nullptr;
   std::size_t telling_ = 0;
   Time announced_ = kNever;
   Time asked_ = kNever;
   Time earliest_deadline_ = kNever;
+  bool runs_anywhere_ = false;
   bool is_running_ = false;
   bool is_pressing_ = false;
   bool is_open_ = false;

@@ -35,9 +35,8 @@ std::size_t most_connections(const std::vector<std::pair<std::string, int>>& opt
 
 }  // namespace
 
-InferServer::InferServer(const CallLimits& limits, const Clock& clock, Elsewhere& elsewhere,
-                         std::vector<VersionPtr> inline_versions)
-    : edge_(limits, clock, elsewhere), inline_versions_(std::move(inline_versions)) {}
+InferServer::InferServer(const CallLimits& limits, const Clock& clock, Elsewhere& elsewhere, Runners& runners)
+    : edge_(limits, clock, elsewhere), runners_(runners) {}
 
 int InferServer::listen(const Listening& listening) {
   if (server_ != nullptr) throw std::runtime_error("it listens already");
@@ -70,7 +69,7 @@ int InferServer::listen(const Listening& listening) {
   edge_.queue = queue_.get();
   for (std::size_t call = 0; has_hot_path && call < kAwaitedCalls; ++call) InferCall::await(edge_);
   for (std::size_t call = 0; call < kAwaitedOthers; ++call) GenericCall::await(edge_);
-  thread_ = std::thread([this] { work(); });
+  thread_ = std::thread([this, around = listening.around] { around([this] { work(); }); });
   connections_ = std::move(connections);
   const auto take = [this](int from, int connection) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters taken;
@@ -103,15 +102,15 @@ void InferServer::stop(Time grace) {
 
 // Work-conserving: nothing waits for a batch to fill up while there is nothing else to do.
 void InferServer::work() {
-  while (take_events(std::clamp(next_due() - edge_.clock.now(), Time{0}, kLongestWait))) {
-    while (run_due()) {
-      if (!take_events(Time{0})) return;
-    }
-    for (const VersionPtr& version : inline_versions_) version->sweep();
+  runners_.welcome();
+  bool has_run = false;
+  while (take_events(has_run ? Time{0} : kLongestWait)) {
+    has_run = runners_.run_own();
     const Time now = edge_.clock.now();
     edge_.deadlines.sweep(now);
     edge_.streams.for_each([now](InferStream& stream) { stream.sweep(now); });
   }
+  runners_.dismiss();
 }
 
 // Waits so long for a first event, and takes all that are there; false once the queue has ended.
@@ -129,18 +128,6 @@ bool InferServer::take_events(Time most) {
     until = from_now(Time{0});
   }
   return true;
-}
-
-bool InferServer::run_due() {
-  bool has_run = false;
-  for (const VersionPtr& version : inline_versions_) has_run = version->run_next() || has_run;
-  return has_run;
-}
-
-Time InferServer::next_due() const {
-  Time due = kNever;
-  for (const VersionPtr& version : inline_versions_) due = std::min(due, version->due());
-  return due;
 }
 
 }  // namespace seqserve::grpc_edge

@@ -4,31 +4,37 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "core/runners.h"
 #include "grpc_edge/acceptor.h"
 #include "grpc_edge/edge.h"
 
 namespace seqserve::grpc_edge {
 
-// options: of gRPC's core, by their names. kMostConnections holds with versions that do not know it, too.
+// The body of a thread, to be run once.
+using Work = std::function<void()>;
+
+// Held to with versions of gRPC that do not know it, too.
 inline constexpr char kMostConnections[] = "grpc.max_allowed_incoming_connections";
+
+// options: of gRPC's core, by their names. around: what the server's thread needs around its work.
 struct Listening {
   std::string address = "127.0.0.1:0";
   std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
   std::vector<std::pair<std::string, int>> options;
+  std::function<void(const Work&)> around = [](const Work& work) { work(); };
 };
 
 class InferServer {
  public:
-  // inline_versions: whose batches run on the server's own thread, which is for engines that take well below
-  // a millisecond; others are run by Runners.
-  InferServer(const CallLimits& limits, const Clock& clock, Elsewhere& elsewhere,
-              std::vector<VersionPtr> inline_versions = {});
+  // runners: the server's thread is their guest, and computes what is quick by itself.
+  InferServer(const CallLimits& limits, const Clock& clock, Elsewhere& elsewhere, Runners& runners);
   InferServer(const InferServer&) = delete;
   InferServer& operator=(const InferServer&) = delete;
   ~InferServer();
@@ -50,11 +56,9 @@ class InferServer {
  private:
   void work();
   bool take_events(Time most);
-  bool run_due();
-  Time next_due() const;
 
   Edge edge_;
-  const std::vector<VersionPtr> inline_versions_;
+  Runners& runners_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;

@@ -1,4 +1,5 @@
 // The extension module seqserve.native_front._native: thin, and typed in _native.pyi.
+#include <absl/synchronization/mutex.h>
 #include <pybind11/pybind11.h>
 
 #include "python_edge/call.h"
@@ -11,6 +12,8 @@
 #include "python_edge/version.h"
 
 PYBIND11_MODULE(_native, module) {
+  // Debian builds Abseil so that each lock of gRPC is checked for deadlocks, which costs a few percent.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   using namespace seqserve::python_edge;
   bind_desk(module);
   bind_compute(module);

@@ -22,6 +22,7 @@ class Runners {
   void run(const VersionPtr& version);
   void work();
   void stop();
+  seqserve::Runners& core() { return runners_; }
 
  private:
   seqserve::Runners runners_{0, clock};

@@ -48,10 +48,21 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(const py::object& identi
   });
 }
 
+// A thread keeps what Python and torch know of it as long as it has a state of its own.
+void with_state(const grpc_edge::Work& work) {
+  const py::gil_scoped_acquire state;
+  const py::gil_scoped_release unlocked;
+  work();
+}
+
 }  // namespace
 
-Server::Server(std::shared_ptr<Desk> desk, Options options, const grpc_edge::CallLimits& limits)
-    : options_(std::move(options)), news_(std::move(desk)), edge_(limits, clock_, news_) {}
+Server::Server(std::shared_ptr<Desk> desk, std::shared_ptr<Runners> runners, Options options,
+               const grpc_edge::CallLimits& limits)
+    : runners_(std::move(runners)),
+      options_(std::move(options)),
+      news_(std::move(desk)),
+      edge_(limits, clock_, news_, runners_->core()) {}
 
 Server::~Server() {
   const py::gil_scoped_release release;
@@ -59,7 +70,7 @@ Server::~Server() {
 }
 
 int Server::listen(const std::string& address, const py::object& identity) {
-  const grpc_edge::Listening listening{address, credentials_of(identity), options_};
+  const grpc_edge::Listening listening{address, credentials_of(identity), options_, with_state};
   try {
     const py::gil_scoped_release release;
     return edge_.listen(listening);
@@ -82,15 +93,15 @@ void Server::route(const py::iterable& table) {
 
 void bind_server(py::module_& module) {
   using py::arg;
-  const auto make = [](std::shared_ptr<Desk> desk, Server::Options options, int max_message_bytes,
+  const auto make = [](std::shared_ptr<Desk> desk, std::shared_ptr<Runners> runners, Server::Options options, int max_message_bytes,
                        std::int64_t default_timeout_ns, std::int64_t max_timeout_ns, std::size_t max_python_calls) {
     return std::make_unique<Server>(
-        std::move(desk), std::move(options),
+        std::move(desk), std::move(runners), std::move(options),
         grpc_edge::CallLimits{max_message_bytes, Time{default_timeout_ns}, Time{max_timeout_ns}, max_python_calls});
   };
   using Release = py::call_guard<py::gil_scoped_release>;
   py::class_<Server>(module, "Server")
-      .def(py::init(make), arg("desk"), py::kw_only(), arg("options"), arg("max_message_bytes"),
+      .def(py::init(make), arg("desk"), arg("runners"), py::kw_only(), arg("options"), arg("max_message_bytes"),
            arg("default_timeout_ns"), arg("max_timeout_ns"), arg("max_python_calls"))
       .def("listen", &Server::listen, arg("address"), arg("identity").none(true))
       .def("route", &Server::route, arg("table"))

@@ -11,6 +11,7 @@
 #include "grpc_edge/infer_server.h"
 #include "python_edge/call_news.h"
 #include "python_edge/desk.h"
+#include "python_edge/runners.h"
 
 namespace seqserve::python_edge {
 
@@ -18,7 +19,8 @@ class Server {
  public:
   using Options = std::vector<std::pair<std::string, int>>;
 
-  Server(std::shared_ptr<Desk> desk, Options options, const grpc_edge::CallLimits& limits);
+  Server(std::shared_ptr<Desk> desk, std::shared_ptr<Runners> runners, Options options,
+         const grpc_edge::CallLimits& limits);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
   // With Python's lock, which it releases while it waits.
@@ -31,6 +33,7 @@ class Server {
   grpc_edge::InferServer& edge() { return edge_; }
 
  private:
+  const std::shared_ptr<Runners> runners_;
   const Options options_;
   const SteadyClock clock_;
   CallNews news_;

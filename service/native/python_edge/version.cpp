@@ -181,7 +181,7 @@ std::shared_ptr<Version> make(const std::shared_ptr<Desk>& desk, Runners& runner
                               const std::shared_ptr<BatchLedger>& ledger, std::uint64_t number, std::size_t input_width,
                               std::size_t output_width, std::size_t max_batch_rows, std::size_t max_queue_rows,
                               std::size_t max_request_rows, std::int64_t max_queue_delay_ns, std::int64_t max_batch_ns,
-                              py::object compute, const py::object& allocate) {
+                              py::object compute, const py::object& allocate, bool runs_anywhere) {
   Limits limits;
   limits.max_batch_rows = max_batch_rows;
   limits.max_queue_rows = max_queue_rows;
@@ -190,6 +190,7 @@ std::shared_ptr<Version> make(const std::shared_ptr<Desk>& desk, Runners& runner
   limits.max_batch_time = Time{max_batch_ns};
   const VersionPtr queue = make_queue({input_width, output_width}, limits, std::move(compute), allocate);
   queue->count_in(ledger);
+  if (runs_anywhere) queue->run_anywhere();
   queue->observe(std::make_shared<Teller>(desk, number));
   runners.run(queue);
   return std::make_shared<Version>(desk, queue);
@@ -207,7 +208,8 @@ void bind_version(py::module_& module) {
   py::class_<Version, std::shared_ptr<Version>>(module, "Version")
       .def(py::init(&make), "desk"_a, "runners"_a, "ledger"_a, "number"_a, py::kw_only(), "input_width"_a,
            "output_width"_a, "max_batch_rows"_a, "max_queue_rows"_a, "max_request_rows"_a, "max_queue_delay_ns"_a,
-           "max_batch_ns"_a, "compute"_a, "allocate"_a = py::none())
+           "max_batch_ns"_a, "compute"_a, "allocate"_a = py::none(),
+           "runs_anywhere"_a = false)
       .def("open", [](const Version& version) { version.queue()->open(); }, Unlocked())
       .def("pause", [](const Version& version) { version.queue()->pause(); }, Unlocked())
       .def("close", [](const Version& version) { version.queue()->close(); }, Unlocked())

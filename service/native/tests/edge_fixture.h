@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -216,19 +217,17 @@ class EdgeTest : public ::testing::Test {
 
   void run(const float* rows, std::size_t count, float* outputs) {
     ++batches;
+    computed_by.insert(std::this_thread::get_id());
     if (wait.valid()) wait.wait();
     for (std::size_t row = 0; row < count; ++row) outputs[row] = rows[2 * row] + rows[2 * row + 1] + add;
   }
 
-  // On the server's own thread, or on a runner's.
-  void start(bool is_inline = false) {
-    if (!is_inline) {
-      runners = std::make_unique<Runners>(1, clock);
-      runners->run(*served.queue);
-    }
-    std::vector<VersionPtr> own;
-    if (is_inline) own.push_back(served.queue);
-    server = std::make_unique<grpc_edge::InferServer>(call_limits, clock, elsewhere, own);
+  // Quick batches may run on the server's own thread, or all on a runner's.
+  void start(bool runs_anywhere = false) {
+    if (runs_anywhere) served.queue->run_anywhere();
+    runners = std::make_unique<Runners>(1, clock);
+    runners->run(*served.queue);
+    server = std::make_unique<grpc_edge::InferServer>(call_limits, clock, elsewhere, *runners);
     const auto version = std::make_shared<grpc_edge::ServedVersion>(served);
     server->route({{"digit_mlp", "", version}, {"digit_mlp", "3", version}});
     port = server->listen(listening);
@@ -250,6 +249,8 @@ class EdgeTest : public ::testing::Test {
   grpc_edge::Listening listening;
   FakeElsewhere elsewhere;
   std::atomic<int> batches{0};
+  // Of one version at a time, whose batches never overlap.
+  std::set<std::thread::id> computed_by;
   std::atomic<float> add{0.0F};
   std::promise<void> held;
   std::shared_future<void> wait;

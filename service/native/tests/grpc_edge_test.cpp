@@ -24,21 +24,43 @@ std::string request_id(const grpc::ClientContext& context) {
   return found == context.GetServerTrailingMetadata().end() ? "" : std::string(found->second.data(), found->second.size());
 }
 
-TEST_F(GrpcEdge, AnswersOnItsOwnThreadAndOnARunners) {
-  for (const bool is_inline : {true, false}) {
-    start(is_inline);
+TEST_F(GrpcEdge, AnswersWithRowsAndCountsThem) {
+  start();
+  grpc::ClientContext context;
+  std::string reply;
+  const grpc::Status status = Client(port).call(good_bytes(), reply, context);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  expect_sums(reply);
+  EXPECT_EQ(request_id(context).size(), 32U);
+  server.reset();
+  const grpc_edge::RequestSnapshot counts = served.ledger->read();
+  EXPECT_EQ(counts.codes[StatusCode::OK], 1U);
+  EXPECT_EQ(counts.examples, 2U);
+  EXPECT_EQ(counts.in_flight, 0U);
+}
+
+void ask_often(int port, const std::string& message) {
+  Client client(port);
+  for (int call = 0; call < 20; ++call) {
     grpc::ClientContext context;
     std::string reply;
-    const grpc::Status status = Client(port).call(good_bytes(), reply, context);
-    ASSERT_TRUE(status.ok()) << status.error_message();
+    ASSERT_TRUE(client.call(message, reply, context).ok());
     expect_sums(reply);
-    EXPECT_EQ(request_id(context).size(), 32U);
-    server.reset();
   }
-  const grpc_edge::RequestSnapshot counts = served.ledger->read();
-  EXPECT_EQ(counts.codes[StatusCode::OK], 2U);
-  EXPECT_EQ(counts.examples, 4U);
-  EXPECT_EQ(counts.in_flight, 0U);
+}
+
+TEST_F(GrpcEdge, HandsItsBatchesToARunner) {
+  start();
+  ask_often(port, good_bytes());
+  server.reset();
+  EXPECT_EQ(computed_by.size(), 1U);
+}
+
+TEST_F(GrpcEdge, ComputesByItselfWhatMayRunAnywhereAndHasProvedQuick) {
+  start(/*runs_anywhere=*/true);
+  ask_often(port, good_bytes());
+  server.reset();
+  EXPECT_EQ(computed_by.size(), 2U);  // the runner's thread, and then the server's
 }
 
 TEST_F(GrpcEdge, KeepsTheCallersIdWhereItIsFitForLogs) {

@@ -6,6 +6,7 @@
 #include <future>
 #include <thread>
 
+#include "core/quickness.h"
 #include "core/watch.h"
 #include "fakes.h"
 
@@ -80,6 +81,48 @@ TEST(Runners, ThreadsOfOthersWorkUntilTheyAreStopped) {
   runners.stop();
   thread.join();
   runners.work();  // returns at once
+}
+
+TEST(Runners, LeaveToAGuestWhatItBringsAndWhatIsQuick) {
+  const SteadyClock clock;
+  Runners runners(1, clock);
+  std::thread::id computed_by;
+  const Engine engine = [&computed_by](const float* rows, std::size_t count, float* outputs) {
+    computed_by = std::this_thread::get_id();
+    double_rows(rows, count, outputs);
+  };
+  const VersionPtr version = Version::make({1, 1}, batches_of(4), engine, clock);
+  version->run_anywhere();
+  runners.run(*version);
+  version->open();
+  runners.welcome();
+  do {
+    Answer answer = submit(*version);
+    runners.run_own();
+    EXPECT_EQ(answer.get(), Ending::answered);
+  } while (computed_by != std::this_thread::get_id());
+  EXPECT_TRUE(version->is_quick());
+  Answer left = submit(*version);
+  runners.dismiss();
+  EXPECT_EQ(left.get(), Ending::answered);
+  EXPECT_FALSE(runners.run_own());
+  version->close();
+  EXPECT_TRUE(version->wait_drained(10s));
+  EXPECT_NE(computed_by, std::this_thread::get_id());
+}
+
+TEST(Quickness, IsTheBestOfTheLastAndEndsWithOneThatIsTooSlow) {
+  Quickness quickness;
+  for (int batch = 0; batch < 4; ++batch) quickness.measure(100us);
+  EXPECT_FALSE(quickness.is_proved());
+  quickness.measure(2ms);
+  EXPECT_TRUE(quickness.is_proved());
+  quickness.measure(5ms);
+  EXPECT_FALSE(quickness.is_proved());
+  for (int batch = 0; batch < 4; ++batch) quickness.measure(100us);
+  EXPECT_TRUE(quickness.is_proved());
+  for (int batch = 0; batch < 5; ++batch) quickness.measure(600us);
+  EXPECT_FALSE(quickness.is_proved());
 }
 
 TEST(Runners, MayGoBeforeTheirVersions) {

@@ -1,14 +1,14 @@
 // The native front with an engine that is none: what the front alone can do. Stops at the end of its input.
 //
-//   fake_server PORT [THREADS]     ModelInfer of `fake`, FP32 image [n,784] to probabilities [n,10]
+//   fake_server PORT [thread]      ModelInfer of `fake`, FP32 image [n,784] to probabilities [n,10]
 //
-// THREADS: run batches on so many threads; 0, the default, runs them on the server's own.
+// thread: hands every batch to a thread; by default the server's own runs what is quick.
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -76,20 +76,17 @@ void print(const BatchSnapshot& counts) {
 
 int main(int count, char** arguments) {
   const std::string port = count > 1 ? arguments[1] : "0";
-  const std::size_t threads = count > 2 ? std::strtoul(arguments[2], nullptr, 10) : 0;
+  const bool is_handed_over = count > 2 && std::string_view(arguments[2]) == "thread";
   const SteadyClock clock;
   const grpc_edge::ServedPtr version = served(clock);
-  Runners runners(threads, clock);
+  Runners runners(1, clock);
   Watch watch;
-  if (threads > 0) {
-    runners.run(*version->queue);
-    watch.over(version->queue);
-  }
+  if (!is_handed_over) version->queue->run_anywhere();
+  runners.run(*version->queue);
+  watch.over(version->queue);
   version->queue->open();
-  std::vector<VersionPtr> own;
-  if (threads == 0) own.push_back(version->queue);
   Nobody nobody;
-  grpc_edge::InferServer server(grpc_edge::CallLimits{}, clock, nobody, own);
+  grpc_edge::InferServer server(grpc_edge::CallLimits{}, clock, nobody, runners);
   server.route({{version->model, "", version}, {version->model, version->number, version}});
   grpc_edge::Listening listening;
   listening.address = "127.0.0.1:" + port;

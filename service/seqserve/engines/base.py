@@ -59,6 +59,11 @@ class LoadedModel(Protocol):
 class DirectModel(Protocol):
     """A loaded model that computes in whatever thread asks it to, beside its `infer`."""
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether no batch can go on for ever, so that a thread that others need may compute quick ones."""
+        ...
+
     def compute(self, batch: FloatArray, out: FloatArray) -> None:
         """One forward pass: batch [n, *example] FP32 → out [n, output width], which is written into.
 

@@ -60,6 +60,11 @@ class EmbeddedModel:
         quick.measure(len(batch), time.thread_time() - started)
         return rows
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """See DirectModel."""
+        return self._quick is not None
+
     def compute(self, batch: FloatArray, out: FloatArray) -> None:
         """See DirectModel.compute; at most `max_batch_size` examples."""
         rows = self._rows(batch)

@@ -88,11 +88,13 @@ class Version:
         max_batch_ns: int,
         compute: Callable[[FloatArray, FloatArray], None],
         allocate: Callable[[int], FloatArray] | None = None,
+        runs_anywhere: bool = False,
     ) -> None:
         """number: what the news call it. compute: rows [n, input width] in, writes [n, output width]; raises
         EngineFault; called on a thread of `runners`. Both arrays are valid during the call only.
-        allocate: memory for so many floats, pinned perhaps, for the first buffers. Raises ValueError for
-        limits that cannot hold."""
+        allocate: memory for so many floats, pinned perhaps, for the first buffers. runs_anywhere:
+        each batch ends by itself, so that the server's thread may compute those that prove quick (below half
+        a millisecond) instead of handing them over. Raises ValueError for limits that cannot hold."""
     def open(self) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...
@@ -169,6 +171,7 @@ class Server:
     def __init__(
         self,
         desk: Desk,
+        runners: Runners,
         *,
         options: Sequence[tuple[str, int]],
         max_message_bytes: int,
@@ -176,15 +179,16 @@ class Server:
         max_timeout_ns: int,
         max_python_calls: int,
     ) -> None:
-        """options: of gRPC's core; `grpc.max_allowed_incoming_connections` holds with versions too that do not
-        know it. max_python_calls: calls that Python may have under way; beyond them they are refused here as
-        RESOURCE_EXHAUSTED."""
+        """options: of gRPC's core; versions that do not know `grpc.max_allowed_incoming_connections` are held to
+        it as well. max_python_calls: calls that Python may have under way; beyond them they are refused here as
+        RESOURCE_EXHAUSTED. runners: the server's thread computes by itself what it brings and what is quick,
+        see Version."""
     def listen(
         self, address: str, identity: Callable[[], tuple[bytes, bytes, bytes | None] | None] | None
     ) -> int:
         """The port. identity: None for plaintext; else called at each handshake, in any thread: PEM of key,
-        chain
-        and client CA, or None where nothing has changed since the last call; the first call must give one.
+        chain and client CA, or None where nothing has changed since the last call; the first call must
+        give one.
         Raises OSError where it cannot listen."""
     def route(self, table: Sequence[tuple[str, str, Served]]) -> None:
         """What the hot path serves from now on: (model, version as a caller writes it, what answers). Once it

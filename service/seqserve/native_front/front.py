@@ -63,6 +63,7 @@ class NativeFront:
         self.ledgers = Ledgers(native.BatchLedger, native.RequestLedger, on_forgotten)
         self.server = _native.Server(
             self._desk.native,
+            self._queues.runners,
             options=limits.options(),
             max_message_bytes=limits.max_message_bytes,
             default_timeout_ns=_ns(settings.default_timeout_seconds),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from seqserve.batching.admission import AWAY, OVERDUE, BatchLimits, BatchObserver, Outcome, Part
-from seqserve.engines.base import FloatArray, LoadedModel
+from seqserve.engines.base import DirectModel, FloatArray, LoadedModel
 from seqserve.errors import DeadlineExceeded, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
 from seqserve.native_front import _native
 from seqserve.native_front.computing import computing
@@ -96,6 +96,7 @@ class NativeBatcher:
             max_request_rows=max_request_examples,
             max_queue_delay_ns=_nanoseconds(limits.max_queue_delay_seconds),
             max_batch_ns=_nanoseconds(limits.max_batch_seconds),
+            runs_anywhere=isinstance(model, DirectModel) and model.ends_by_itself,
             compute=computing(model, signature.input.example_shape, queues.faults),
         )  # fmt: skip
         self.version.open()
