@@ -179,8 +179,8 @@ class Server:
         max_timeout_ns: int,
         max_python_calls: int,
     ) -> None:
-        """options: of gRPC's core; versions that do not know `grpc.max_allowed_incoming_connections` keep to it
-        as well. max_python_calls: calls that Python may have under way; beyond them they are refused here as
+        """options: of gRPC's core; `grpc.max_allowed_incoming_connections` holds with each version of it.
+        max_python_calls: calls that Python may have under way; beyond them they are refused here as
         RESOURCE_EXHAUSTED. runners: the server's thread computes by itself what it brings and what is quick,
         see Version."""
     def listen(
