@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
 
 #include "core/clock.h"
 
 namespace seqserve {
 
+// What was measured of batches, by their size up to the next power of two. For one thread at a time.
 class Quickness {
  public:
   // Nobody who waits for the thread notices that.
@@ -17,21 +17,34 @@ class Quickness {
   // No busy machine excuses that.
   static constexpr Time kTooSlow = std::chrono::milliseconds(5);
 
-  // By one thread at a time.
-  void measure(Time computing) {
-    if (computing >= kTooSlow) last_.fill(kNever);
-    last_[next_++ % last_.size()] = computing;
-    // The best of them: what the others took longer is the machine's doing. A new one has to show itself often.
-    const bool is_known = std::count(last_.begin(), last_.end(), kNever) == 0;
-    is_proved_.store(is_known && *std::min_element(last_.begin(), last_.end()) < kQuick, std::memory_order_relaxed);
+  void measure(std::size_t rows, Time computing) {
+    Size& size = sizes_[class_of(rows)];
+    if (computing >= kTooSlow) size.last.fill(kNever);
+    size.last[size.next++ % size.last.size()] = computing;
   }
 
-  bool is_proved() const { return is_proved_.load(std::memory_order_relaxed); }
+  // The best of the last five of that size: what the others took longer is the machine's doing.
+  bool is_proved(std::size_t rows) const {
+    const auto& last = sizes_[class_of(rows)].last;
+    const bool is_known = std::count(last.begin(), last.end(), kNever) == 0;
+    return is_known && *std::min_element(last.begin(), last.end()) < kQuick;
+  }
 
  private:
-  std::array<Time, 5> last_{kNever, kNever, kNever, kNever, kNever};
-  std::size_t next_ = 0;
-  std::atomic<bool> is_proved_{false};
+  struct Size {
+    std::array<Time, 5> last{kNever, kNever, kNever, kNever, kNever};
+    std::size_t next = 0;
+  };
+  static constexpr std::size_t kSizes = 24;
+
+  // 1, 2, 3 to 4, 5 to 8, and so on as 0, 1, 2, 3, and so on.
+  static std::size_t class_of(std::size_t rows) {
+    std::size_t index = 0;
+    while (index + 1 < kSizes && (std::size_t{1} << index) < rows) ++index;
+    return index;
+  }
+
+  std::array<Size, kSizes> sizes_;
 };
 
 }  // namespace seqserve

@@ -33,10 +33,16 @@ void Runners::work() {
 void Runners::welcome() { board_->guest = std::this_thread::get_id(); }
 
 bool Runners::run_own() {
-  std::vector<VersionPtr> own;
-  own.swap(board_->own);
-  for (const VersionPtr& version : own) version->run_next();
-  return !own.empty();
+  if (board_->own.empty()) return false;
+  const VersionPtr version = std::move(board_->own.front());
+  board_->own.pop_front();
+  // Who came meanwhile may have made a batch of it that is not quick.
+  if (version->is_quick()) {
+    version->run_next();
+  } else {
+    ask(*board_, version, clock_.now());
+  }
+  return true;
 }
 
 void Runners::dismiss() {
@@ -47,7 +53,7 @@ void Runners::dismiss() {
 
 void Runners::run(Version& version) {
   version.listen([board = board_, &clock = clock_](const VersionPtr& due, Time when) {
-    const bool is_own = board->guest == std::this_thread::get_id() && due->is_quick() && when <= clock.now();
+    const bool is_own = board->guest == std::this_thread::get_id() && when <= clock.now() && due->is_quick();
     if (is_own) {
       board->own.push_back(due);
     } else {
@@ -81,6 +87,8 @@ VersionPtr Runners::next(Board& board, const Clock& clock) {
     }
     VersionPtr version = std::move(first->second);
     board.due.erase(first);
+    // This may be the only thread that knew when the next one is due.
+    if (!board.due.empty()) board.news.notify_one();
     return version;
   }
   return nullptr;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,7 +36,7 @@ class Runners {
   // A guest is a thread with other work: batches that become due by what it does, and are of quick versions,
   // are its own to run. One at a time; `welcome` and `dismiss` on that thread.
   void welcome();
-  // Runs them; false where there was none.
+  // Sees to one of them; false where there was none.
   bool run_own();
   // What it has not run goes to the others.
   void dismiss();
@@ -53,7 +54,7 @@ class Runners {
     bool is_stopped = false;
     std::atomic<std::thread::id> guest{};
     // The guest's; nobody else looks at it.
-    std::vector<VersionPtr> own;
+    std::deque<VersionPtr> own;
   };
 
   static void ask(Board& board, const VersionPtr& due, Time when);

@@ -230,6 +230,8 @@ void Version::give_up(Buffer& batch, News& news) {
 // Tells each caller, then lets go of the buffers that hold its rows.
 void Version::tell(const News& news) {
   if (news.empty()) return;
+  // A completion may let go of the last hold that anybody else has.
+  const VersionPtr keep = shared_from_this();
   for (const RequestPtr& request : news) {
     const Completion completion = std::exchange(request->completion, nullptr);
     completion(outcome_of(*request));
@@ -276,6 +278,12 @@ void Version::announce(Lock lock) {
   announced_ = asked_ = due;
   lock.unlock();
   if (listener_) listener_(shared_from_this(), due);
+}
+
+bool Version::is_quick() const {
+  if (!runs_anywhere_) return false;
+  const Lock lock(mutex_);
+  return quickness_.is_proved(std::min(staging_.waiting_rows(), limits_.max_batch_rows));
 }
 
 std::size_t Version::waiting_rows() const {

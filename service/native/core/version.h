@@ -46,8 +46,8 @@ class Version : public std::enable_shared_from_this<Version> {
 
   // Before anybody reserves: each batch ends by itself, and may run on a thread that others need, see is_quick.
   void run_anywhere() { runs_anywhere_ = true; }
-  // Whether whoever brings a batch had better compute it than hand it over. For any thread.
-  bool is_quick() const { return runs_anywhere_ && quickness_.is_proved(); }
+  // Whether whoever brings the batch that is due now had better compute it than hand it over.
+  bool is_quick() const;
 
   // Before anybody reserves.
   void listen(Listener listener) { listener_ = std::move(listener); }

@@ -132,7 +132,7 @@ void Version::finish(Buffer& batch, const std::exception_ptr& failure) {
 }
 
 void Version::note_end(Buffer& batch, const std::exception_ptr& failure, Time now) {
-  quickness_.measure(now - batch.sealed_at);
+  quickness_.measure(batch.used_rows, now - batch.sealed_at);
   if (std::exchange(is_overdue_, false)) {
     recover(now - batch.sealed_at, failure);
   } else if (failure != nullptr) {

@@ -101,7 +101,6 @@ TEST(Runners, LeaveToAGuestWhatItBringsAndWhatIsQuick) {
     runners.run_own();
     EXPECT_EQ(answer.get(), Ending::answered);
   } while (computed_by != std::this_thread::get_id());
-  EXPECT_TRUE(version->is_quick());
   Answer left = submit(*version);
   runners.dismiss();
   EXPECT_EQ(left.get(), Ending::answered);
@@ -113,16 +112,53 @@ TEST(Runners, LeaveToAGuestWhatItBringsAndWhatIsQuick) {
 
 TEST(Quickness, IsTheBestOfTheLastAndEndsWithOneThatIsTooSlow) {
   Quickness quickness;
-  for (int batch = 0; batch < 4; ++batch) quickness.measure(100us);
-  EXPECT_FALSE(quickness.is_proved());
-  quickness.measure(2ms);
-  EXPECT_TRUE(quickness.is_proved());
-  quickness.measure(5ms);
-  EXPECT_FALSE(quickness.is_proved());
-  for (int batch = 0; batch < 4; ++batch) quickness.measure(100us);
-  EXPECT_TRUE(quickness.is_proved());
-  for (int batch = 0; batch < 5; ++batch) quickness.measure(600us);
-  EXPECT_FALSE(quickness.is_proved());
+  for (int batch = 0; batch < 4; ++batch) quickness.measure(1, 100us);
+  EXPECT_FALSE(quickness.is_proved(1));
+  quickness.measure(1, 2ms);
+  EXPECT_TRUE(quickness.is_proved(1));
+  quickness.measure(1, 5ms);
+  EXPECT_FALSE(quickness.is_proved(1));
+  for (int batch = 0; batch < 4; ++batch) quickness.measure(1, 100us);
+  EXPECT_TRUE(quickness.is_proved(1));
+  for (int batch = 0; batch < 5; ++batch) quickness.measure(1, 600us);
+  EXPECT_FALSE(quickness.is_proved(1));
+}
+
+TEST(Quickness, IsProvedForEachSizeByItself) {
+  Quickness quickness;
+  for (int batch = 0; batch < 5; ++batch) {
+    quickness.measure(1, 100us);
+    quickness.measure(5, 4ms);
+  }
+  EXPECT_TRUE(quickness.is_proved(1));
+  EXPECT_FALSE(quickness.is_proved(4));
+  EXPECT_FALSE(quickness.is_proved(8));
+  quickness.measure(8, 400us);
+  EXPECT_TRUE(quickness.is_proved(7));
+}
+
+// The slot that waits for the delayed one takes another batch, and blocks in it.
+TEST(Runners, AnIdleSlotLooksAfterWhatIsDueLater) {
+  const SteadyClock clock;
+  Runners runners(2, clock);
+  Limits delayed = batches_of(4);
+  delayed.max_queue_delay = 20ms;
+  const VersionPtr later = Version::make({1, 1}, delayed, double_rows, clock);
+  std::promise<void> goes_on;
+  const auto go = goes_on.get_future().share();
+  const Engine blocks = [go](const float*, std::size_t, float*) { go.wait(); };
+  const VersionPtr blocked = Version::make({1, 1}, batches_of(1), blocks, clock);
+  for (const VersionPtr& version : {later, blocked}) {
+    runners.run(*version);
+    version->open();
+  }
+  std::this_thread::sleep_for(5ms);  // both slots wait by now
+  Answer late = submit(*later);
+  std::this_thread::sleep_for(5ms);
+  Answer busy = submit(*blocked);
+  EXPECT_EQ(late.get(), Ending::answered);
+  goes_on.set_value();
+  EXPECT_EQ(busy.get(), Ending::answered);
 }
 
 TEST(Runners, MayGoBeforeTheirVersions) {
