@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
-from bench.generator import Load, Work
+from bench.generator import GeneratorFailed, Load, Work
 from bench.labels import AIO, CPP, ON_TORCHSERVE
+from bench.load import WrongAnswer
 from bench.messages import Rows
 from bench.peers.starting import peers
 from bench.serving import Server, empty_aio, empty_cpp, first_right_answer, gateway
@@ -74,10 +75,21 @@ def _enter_peers(stack: ExitStack, setting: Setting, servers: Servers, works: Ma
     servers.there |= {(label, work): server for label, server in found.servers.items() for work in works}
     if "torchserve" in setting.peers:
         servers.there |= _on_torchserve(stack, setting, one, servers.absent)
-        for (label, work), server in servers.there.items():
-            if work == (MODEL, 1) and "TorchServe" in label:
-                setting.say(f"{label}: {WARM_UP_SECONDS:g} s of load before anything counts")
-                setting.generator.run(server.doors["raw"], WARM_UP, WARM_UP_SECONDS)
+        _warm_up(setting, servers)
+
+
+def _warm_up(setting: Setting, servers: Servers) -> None:
+    """What does not stand it is told of in one line, and left out."""
+    for (label, work), server in list(servers.there.items()):
+        if work != (MODEL, 1) or "TorchServe" not in label:
+            continue
+        setting.say(f"{label}: {WARM_UP_SECONDS:g} s of load before anything counts")
+        try:
+            setting.generator.run(server.doors["raw"], WARM_UP, WARM_UP_SECONDS)
+        except (GeneratorFailed, WrongAnswer) as error:
+            servers.absent[label] = reason = " ".join(str(error).split())[:300]
+            servers.there = {key: each for key, each in servers.there.items() if key[0] != label}
+            setting.say(f"{label} is not measured: {reason}")
 
 
 def _on_torchserve(
