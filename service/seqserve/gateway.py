@@ -246,8 +246,8 @@ class Gateway:
     async def drain(self) -> bool:
         """Not ready → pause → refuse new calls → finish those in flight → models → HTTP.
 
-        False where the engine did not answer within the grace period, or a compute slot's thread is in a batch
-        still: the batch was given up, and would keep the process from ending.
+        False where the engine did not answer within the grace period, or a compute slot is in a batch still:
+        the batch was given up, and may keep the process from ending.
         """
         was_serving = self.repository.is_initially_loaded
         self.repository.is_draining = True
