@@ -249,16 +249,17 @@ async def test_a_long_queue_is_answered_although_its_version_leaves(
 ) -> None:
     """It takes longer than a single batch may, and than what hangs is waited for."""
     make_archive(tmp_path)
-    slow = settings(tmp_path, version_policy="latest:1", max_batch_seconds=0.2)
+    slow = settings(tmp_path, version_policy="latest:1", max_batch_seconds=2)
     async with serving(slow, engine) as gateway, stub_of(gateway) as stub:
         ready = gateway.repository.resolve("tiny", "")
-        await stub.ModelInfer(infer_request(IMAGES[:4]))
-        engine.seconds = 0.1
+        engine.hold()
         calls = [asyncio.ensure_future(stub.ModelInfer(infer_request(IMAGES[:4]))) for _ in range(LONG_QUEUE)]
         await until(lambda: ready.batcher.queued_examples == 4 * (LONG_QUEUE - 1))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as http:
             page = (await http.get("/metrics")).text
         assert f'seqserve_requests_in_flight{{model="tiny",version="1"}} {LONG_QUEUE}.0' in page
+        engine.seconds = 0.1
+        engine.gate.set()
         make_archive(tmp_path, version="2")
         await gateway.sync()
 
