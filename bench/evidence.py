@@ -97,7 +97,10 @@ def slow_refusals(front: str) -> Evidence:
 
 
 def slow_memory(front: str) -> Evidence:
-    """What is held after the worst overload, against after the first one of them."""
+    """What is held after the worst overload, against after the first one of them that counts.
+
+    Before it there was one that settles what a queue keeps for good, so that growth at the first is not seen.
+    """
 
     def pairs(of: Measured) -> Pairs:
         worst = of.results.of(front, SLOW_OVERLOADS[max(SLOW_OVERLOADS)])

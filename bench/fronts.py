@@ -23,7 +23,7 @@ from bench.building import NotBuilt, Programs, build_programs
 from bench.generator import Generator, GeneratorFailed
 from bench.labels import FRONTS, NATIVE
 from bench.load import WrongAnswer, on_core
-from bench.machine import facts, warn_of_other_work
+from bench.machine import facts, warn_of_other_work, why_no_gpu
 from bench.measured import Measured
 from bench.messages import golden_rows
 from bench.native import missing_native
@@ -37,6 +37,7 @@ from bench.record import Record
 from bench.serving import ServerFailed
 from bench.setting import Setting
 from bench.store import MODEL, find_archive, store_of
+from bench.targets import GPU
 from bench.through import read_ratios
 from bench.verdicts import Judged, without_reasons
 from examples.demo.command import CommandFailed
@@ -62,7 +63,7 @@ def measure(asked: argparse.Namespace, programs: Programs, folder: Path) -> Reco
     machine = facts()
     measured = Measured(forward=_forward(setting))
     measured.through, absent = read_ratios(machine, asked.output)
-    measured.absent |= absent | absent_labels(asked.peers)
+    measured.absent |= absent | absent_labels(asked.peers) | {GPU: why_no_gpu()}
     measure_parts(setting, tuple(asked.only), measured)
     return Record(machine, asked.seconds, asked.pairs, measured, warnings, reasons)
 

@@ -25,6 +25,15 @@ def facts() -> dict[str, str]:
     }
 
 
+def why_no_gpu(devices: Path = Path("/dev")) -> str:
+    """Why nothing was measured on a GPU. devices: where the system shows them."""
+    return (
+        "a GPU is here, and this benchmark has no trial of it"
+        if any(devices.glob("nvidia[0-9]*"))
+        else "no GPU here"
+    )
+
+
 def warn_of_other_work(cores: Sequence[int]) -> list[str]:
     """Say so where something else runs there now; returns what was said."""
     shares = psutil.cpu_percent(interval=1.0, percpu=True)

@@ -27,6 +27,7 @@ from bench.peers import mosec, torchserve, triton
 
 BUILD_SECONDS = 120.0
 BUILD = "build-all"
+GPU = "gpu-256"
 GATEWAY_PREFIX = "gateway, "
 
 
@@ -212,7 +213,7 @@ SLOW = [
     ),
     *_of_each(
         "slow-memory",
-        "slow model, memory after ten times the peak against after the first time",
+        "slow model, memory after ten times the peak, again and again, against after the first two times",
         1.05,
         [evidence.slow_memory(front) for front in FRONTS],
         at_most=True,
@@ -237,6 +238,13 @@ TORCHSERVES = [
     Target("through-json", "through TorchServe, against the same rows as JSON to it alone", 2.0),
     Target("through-single", "through TorchServe, against 256 requests of one example to it alone", 2.0),
 ]
+GPUS = [
+    Target(
+        GPU,
+        "on a GPU, from the staging buffer to probabilities on the host, batches of 256, against the forward",
+        0.80,
+    )
+]
 BUILDING = [Target(BUILD, "`seqserve build --all`, seconds, measured once", BUILD_SECONDS, at_most=True)]
 
-TARGETS: tuple[Target, ...] = (*PYTHON, *NATIVES, *BOTH, *SLOW, *TORCHSERVES, *BUILDING)
+TARGETS: tuple[Target, ...] = (*PYTHON, *NATIVES, *BOTH, *SLOW, *TORCHSERVES, *GPUS, *BUILDING)

@@ -246,7 +246,8 @@ class Gateway:
     async def drain(self) -> bool:
         """Not ready → pause → refuse new calls → finish those in flight → models → HTTP.
 
-        False where the engine did not answer within the grace period: its batch was given up.
+        False where the engine did not answer within the grace period, or a compute slot is in a batch still:
+        the batch was given up, and may keep the process from ending.
         """
         was_serving = self.repository.is_initially_loaded
         self.repository.is_draining = True
@@ -259,7 +260,7 @@ class Gateway:
             grace_seconds = min(grace_seconds, BROKEN_GPU_GRACE_SECONDS)
         is_over = await self._finish_calls(grace_seconds)
         if self._native is not None:
-            await self._native.aclose()
+            is_over = await self._native.aclose() and is_over
         self._lag.stop()
         await self._ports.stop_rest()
         await asyncio.to_thread(self._tracing.shutdown)

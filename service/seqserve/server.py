@@ -22,6 +22,7 @@ from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
 from seqserve.heap import keep_heap, leave_alone_what_stays
 from seqserve.logs import configure_logs
+from seqserve.native_front import library
 from seqserve.native_front.choice import Front, choose_front
 from seqserve.open_files import make_room
 from seqserve.ports import PortName
@@ -91,7 +92,8 @@ def report_listening(bound: Mapping[PortName, int], settings: Settings, front: F
     """Say in the log where it listens and what answers, and warn of what is open to strangers there."""
     ports = {f"{name}_port": port for name, port in bound.items()}
     is_tls = settings.tls_certificate is not None
-    log.info("listening", host=settings.host, tls=is_tls, front=front.name, **ports)
+    versions = {"grpc_library": library.grpc_version()} if front.name == "native" else {}
+    log.info("listening", host=settings.host, tls=is_tls, front=front.name, **versions, **ports)
     if front.reason:
         log.info(
             "the native front is built and not used", reason=front.reason, hint="set behind_proxy, or front"

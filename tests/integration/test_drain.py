@@ -20,6 +20,7 @@ from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway, settings_for_tests
 from support.oip import details_of, infer_request, inference_stub
+from support.running import until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -76,6 +77,27 @@ async def test_a_drain_gives_up_a_batch_that_never_ends(tmp_path: Path, engine: 
 
         with pytest.raises(grpc.aio.AioRpcError):
             await call
+
+
+async def test_a_batch_that_does_not_end_is_told_although_its_version_has_left(
+    tmp_path: Path, engine: FakeEngine, front: str
+) -> None:
+    if front == "python":
+        pytest.skip("its batches run in the engine's threads, which the engine ends")
+    gateway = Gateway(settings_for_tests(max_batch_seconds=0.05, admin_on_inference_port=True))
+    await gateway.start()
+    archives = [make_archive(tmp_path)]
+    await gateway.load(lambda: archives, engine)
+    engine.hold()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await _infer(inference_stub(channel))
+        unload = pb.RepositoryModelUnloadRequest(model_name="tiny")
+        await inference_stub(channel).RepositoryModelUnload(unload)
+    await until(lambda: engine.unloaded == ["tiny/1"])
+
+    assert not await gateway.drain()
+    engine.gate.set()
 
 
 async def test_callers_who_never_pause_are_answered_or_told_that_it_shuts_down(

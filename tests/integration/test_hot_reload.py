@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 
@@ -21,9 +22,11 @@ from support.archives import make_archive
 from support.engines import FakeEngine, expected_answers
 from support.gateway import settings_for_tests
 from support.oip import infer_request, inference_stub, rows_of
+from support.running import until
 
 RELOADS, BROKEN = 100, 57
 CALLERS = 8
+LONG_QUEUE = 40
 IMAGES = np.random.default_rng(5).random((6, 6), np.float32)  # more than a batch of 4: it is split
 EXPECTED = expected_answers(IMAGES, 2)
 
@@ -239,6 +242,30 @@ async def test_an_engine_that_hangs_while_its_version_leaves_holds_nothing_else_
             await calling
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         held.set()
+
+
+async def test_a_long_queue_is_answered_although_its_version_leaves(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    """It takes longer than a single batch may, and than what hangs is waited for."""
+    make_archive(tmp_path)
+    slow = settings(tmp_path, version_policy="latest:1", max_batch_seconds=2)
+    async with serving(slow, engine) as gateway, stub_of(gateway) as stub:
+        ready = gateway.repository.resolve("tiny", "")
+        engine.hold()
+        calls = [asyncio.ensure_future(stub.ModelInfer(infer_request(IMAGES[:4]))) for _ in range(LONG_QUEUE)]
+        await until(lambda: ready.batcher.queued_examples == 4 * (LONG_QUEUE - 1))
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as http:
+            page = (await http.get("/metrics")).text
+        assert f'seqserve_requests_in_flight{{model="tiny",version="1"}} {LONG_QUEUE}.0' in page
+        engine.seconds = 0.1
+        engine.gate.set()
+        make_archive(tmp_path, version="2")
+        await gateway.sync()
+
+        replies = await asyncio.gather(*calls)
+        assert [reply.model_version for reply in replies] == ["1"] * LONG_QUEUE
+        await until(lambda: engine.unloaded == ["tiny/1"])
 
 
 async def test_slots_that_hanging_batches_hold_count_also_when_their_version_was_unloaded(

@@ -30,7 +30,7 @@ def expected_answers(rows: npt.ArrayLike, classes: int) -> FloatArray:
 class FakeEngine:
     """Answers at once unless `hold` was called; `fault` is raised, `wrong` is answered instead.
 
-    load_faults: what loading raises, by NAME/VERSION.
+    load_faults: what loading raises, by NAME/VERSION. seconds: that a batch takes.
     """
 
     name: str = "fake"
@@ -41,6 +41,7 @@ class FakeEngine:
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     fault: Exception | None = None
     wrong: FloatArray | None = None
+    seconds: float = 0.0
     batches: list[int] = field(default_factory=list)
     load_faults: dict[str, Exception] = field(default_factory=dict)
     loads: list[str] = field(default_factory=list)
@@ -79,6 +80,8 @@ class FakeModel:
         self.engine.batches.append(len(batch))
         self.engine.entered.set()
         await self.engine.gate.wait()
+        if self.engine.seconds:
+            await asyncio.sleep(self.engine.seconds)
         if self.engine.fault is not None:
             raise self.engine.fault
         if self.engine.wrong is not None:

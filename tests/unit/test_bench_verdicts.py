@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.growth import FURTHER, Growth
@@ -21,11 +23,12 @@ from bench.labels import (
     STREAM,
     with_models,
 )
+from bench.machine import why_no_gpu
 from bench.measured import Measured
 from bench.pairs import Ratio
 from bench.peers import mosec, torchserve, triton
 from bench.starts import Start
-from bench.targets import TARGETS
+from bench.targets import GPU, TARGETS
 from bench.trials import Trial
 from bench.verdicts import NO_REASON, NOT_RUN, Judged, judge, without_reasons
 from support.trials import PAIRS, latency, outcome, results, series, trial
@@ -245,6 +248,19 @@ def test_a_reference_that_gave_nothing_is_no_pair() -> None:
     assert judged("python-64", of).ratio == Ratio(1.0, 1.0, 1.0)
     batches = measured(series(NATIVE, BATCH), series(CPP, BATCH, 0.0))
     assert judged("native-256", batches).verdict == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [("null", "no GPU here"), ("nvidia0", "a GPU is here, and this benchmark has no trial of it")],
+)
+def test_the_gpus_target_stands_there_with_why_it_was_not_measured(
+    tmp_path: Path, device: str, why: str
+) -> None:
+    (tmp_path / device).touch()
+    found = judged(GPU, Measured(absent={GPU: why_no_gpu(tmp_path)}))
+
+    assert (found.verdict, found.why) == ("not measured", why)
 
 
 def test_what_was_not_run_is_not_measured() -> None:

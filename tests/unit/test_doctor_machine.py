@@ -6,7 +6,9 @@ import errno
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from seqserve.doctor.device import Had, check_device
 from seqserve.doctor.disk import Place, check_disk, places
 from seqserve.doctor.finding import Finding
+from seqserve.doctor.front import check_front
 from seqserve.doctor.java import check_java
 from seqserve.doctor.memory import available_bytes, check_memory
 from seqserve.doctor.packages import check_packages, check_python
@@ -21,6 +24,8 @@ from seqserve.doctor.ports import Listening, check_ports, listenings
 from seqserve.doctor.threads import check_threads
 from seqserve.engines.torchserve.config import Programs
 from seqserve.errors import DependencyMissing
+from seqserve.native_front.choice import STRANGERS
+from seqserve.settings import Settings
 from seqserve.settings_reading import read_settings
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -43,6 +48,35 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+# ---- the front ----
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "found"),
+    [
+        ({}, "ok", "native, gRPC C++ 1.51.1"),
+        ({"front": "python"}, "ok", f"python, grpcio {metadata.version('grpcio')}"),
+        ({"host": "0.0.0.0"}, "ok", f"built and not used: {STRANGERS}"),
+    ],
+    ids=str,
+)
+def test_the_front_is_told_with_its_grpc(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], status: str, found: str
+) -> None:
+    extension = SimpleNamespace(library_version=lambda: "1.51.1")
+    monkeypatch.setattr("seqserve.native_front.library._extension", lambda: extension)
+    [finding] = check_front(Settings.model_validate(given))
+    assert (finding.status, finding.found[-len(found) :]) == (status, found)
+
+
+def test_a_front_that_is_asked_for_and_not_built_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqserve.native_front.library._extension", lambda: "the native front is not built")
+    [finding] = check_front(Settings(front="native"))
+    assert (finding.status, finding.found) == ("fault", "the native front is not built")
+    assert "make native" in finding.advice
+    assert check_front(Settings())[0].status == "ok"
 
 
 # ---- Python and packages ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,15 @@ def test_the_log_of_serve_warns_of_it_at_the_start(host: str, warnings: list[Exp
     assert listening["front"] == "python"
     assert [Exposure(line["event"], line["hint"]) for line in others] == warnings
     assert {line["log_level"] for line in others} <= {"warning"}
+
+
+def test_the_log_says_which_grpc_the_native_front_has_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    extension = SimpleNamespace(library_version=lambda: "1.51.1")
+    monkeypatch.setattr("seqserve.native_front.library._extension", lambda: extension)
+    with capture_logs() as logged:
+        report_listening({"grpc": 8001}, Settings(), Front("native"))
+        report_listening({"grpc": 8001}, Settings(), Front("python"))
+    assert [line.get("grpc_library") for line in logged] == ["1.51.1", None]
 
 
 def test_the_log_says_why_a_front_that_is_built_does_not_answer() -> None:

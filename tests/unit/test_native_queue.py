@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import traceback
 import weakref
 from collections.abc import AsyncIterator, Callable
 
@@ -17,7 +19,7 @@ from support.row_batchers import INPUT, OUTPUT, Make, answers, native_benches
 pytest.importorskip("seqserve.native_front._native", reason="the native front is not built here")
 
 from seqserve.native_front import _native
-from seqserve.native_front.computing import computing
+from seqserve.native_front.computing import Compute, computing
 from seqserve.native_front.desk import EventDesk
 from seqserve.native_front.faults import KEPT_FAULTS, Faults
 from seqserve.native_front.slots import ComputeSlots
@@ -106,6 +108,56 @@ def test_a_model_that_computes_directly_runs_in_the_calling_thread() -> None:
     with pytest.raises(_native.EngineFault) as caught:
         compute(np.full((3, 2), 13, np.float32), out)
     assert caught.value.args[1:3] == (8, "no memory left for this batch")
+
+
+def number_of_fault(compute: Compute, arrays: list[FloatArray]) -> int:
+    """What a compute slot keeps of a batch that fails."""
+    try:
+        compute(*arrays)
+    except _native.EngineFault as fault:
+        return int(fault.args[0])
+    pytest.fail("nothing was raised")
+
+
+class OnLoop:
+    """A model that cannot compute in the thread that asks."""
+
+    def __init__(self, model: Direct) -> None:
+        self.infer, self.unload = model.infer, model.unload
+
+
+class Raising(Direct):
+    """Fails with an error that was raised from another one, which has a cycle; the batch is in every frame."""
+
+    def compute(self, batch: FloatArray, out: FloatArray) -> None:
+        try:
+            self._fail(batch, out)
+        except ValueError as error:
+            error.__cause__ = lost = EngineUnavailable("away")
+            raise lost from error
+
+    def _fail(self, batch: FloatArray, out: FloatArray) -> None:
+        raise ValueError(len(batch) + len(out))
+
+    async def infer(self, batch: FloatArray) -> FloatArray:
+        self.compute(batch, batch)
+        return batch
+
+
+@pytest.mark.parametrize("is_direct", [True, False], ids=["directly", "on the loop"])
+async def test_a_fault_is_kept_with_its_lines_and_without_the_memory_of_its_batch(*, is_direct: bool) -> None:
+    faults, model = Faults(), Raising()
+    compute = computing(model if is_direct else OnLoop(model), (2,), faults)
+    rows, out = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
+    held = weakref.ref(rows), weakref.ref(out)
+    arrays = [rows, out]
+    del rows, out
+    error = faults.find(await asyncio.to_thread(number_of_fault, compute, arrays))
+    arrays.clear()
+    gc.collect()
+
+    assert [each() is None for each in held] == [True, True]
+    assert "in _fail" in "".join(traceback.format_exception(error))
 
 
 async def test_answers_of_another_size_fail_the_batch(make: Make) -> None:

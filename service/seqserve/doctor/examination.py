@@ -13,6 +13,7 @@ from seqserve.doctor import (
     device,
     disk,
     files,
+    front,
     handlers,
     java,
     memory,
@@ -96,6 +97,7 @@ def _of_the_machine(subject: Subject) -> list[Check]:
     listening = ports.listenings(own, with_torchserve=runs)
     return [
         Check(ports.CHECK, "ports", lambda: ports.check_ports(listening)),
+        Check(front.CHECK, "the front", lambda: front.check_front(own)),
         Check(files.CHECK, "open files", lambda: files.check_files(own, hard_limit())),
         Check(certificates.CHECK, "TLS", lambda: certificates.check_certificate(own)),
         Check(

@@ -26,7 +26,8 @@ def computing(model: LoadedModel, example_shape: tuple[int, ...], faults: Faults
             fault = faults.note(error)
         else:
             return
-        raise fault  # out here the error's frames hold nothing of the batch any more
+        del rows, answers  # the frames that the error keeps lead back to this one
+        raise fault  # out here the error is not its context
 
     return compute
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+import traceback
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from seqserve.errors import InvalidRequest, Overloaded, Unavailable
 from seqserve.native_front import _native
@@ -23,7 +25,13 @@ class Faults:
         self._errors: OrderedDict[int, Exception] = OrderedDict()
 
     def note(self, error: Exception) -> _native.EngineFault:
-        """What to raise in place of an error, so that whoever answers knows what callers may hear."""
+        """What to raise in place of an error, so that whoever answers knows what callers may hear.
+
+        Of the frames that the error and its causes came through only the lines stay, for the log: their
+        variables are the batch's memory, which is another batch's soon.
+        """
+        for each in _with_causes(error):
+            traceback.clear_frames(each.__traceback__)
         with self._lock:
             number = next(self._numbers)
             self._errors[number] = error
@@ -36,6 +44,17 @@ class Faults:
         """The error of that number, or one that says that nobody knows."""
         with self._lock:
             return self._errors.get(number) or RuntimeError("the batch failed outside of Python")
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it was raised from or while it was handled; each once."""
+    found, waiting = set(), [error]
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in found:
+            found.add(id(each))
+            yield each
+            waiting += [cause for cause in (each.__cause__, each.__context__) if cause is not None]
 
 
 def _reason_of(error: Exception) -> str:

@@ -95,11 +95,11 @@ class NativeFront:
         self._slots = ComputeSlots(self._queues.runners, count)
         self._slots.start()
 
-    async def aclose(self) -> None:
-        """To be called when the server is stopped and no model is left."""
-        if self._slots is not None:
-            await self._slots.aclose(STOP_SECONDS)
+    async def aclose(self) -> bool:
+        """To be called when the server is stopped and no model is left. Whether all batches have ended."""
+        are_over = self._slots is None or await self._slots.aclose(STOP_SECONDS)
         self._desk.stop()
+        return are_over
 
     def make_batcher(
         self, signature: Signature, model: LoadedModel, limits: BatchLimits, observer: VersionObserver

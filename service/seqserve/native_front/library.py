@@ -26,6 +26,11 @@ def why_not() -> str:
     return found if isinstance(found, str) else ""
 
 
+def grpc_version() -> str:
+    """Of the C++ gRPC that the extension runs on, such as `1.51.1`. Raises DependencyMissing."""
+    return str(load().library_version())
+
+
 @cache
 def _extension() -> ModuleType | str:
     """It, or why there is none. Which of both does not change while the process runs."""

@@ -17,12 +17,14 @@ from seqserve.golden import Golden
 from seqserve.lease import Lease, hold
 from seqserve.repository.batch_watch import BatchWatch
 from seqserve.repository.table import Repository
-from seqserve.repository.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion
+from seqserve.repository.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion, RowBatcher
 from seqserve.trust import Trust
 
 log = structlog.get_logger()
 
 SLACK_SECONDS = 1.0
+QUEUE_LOOK_SECONDS = 0.01
+"""How often the queue of a version that leaves is looked at."""
 
 
 class LoadObserver:
@@ -89,6 +91,7 @@ class Loading:
         """Answer who is bound to a withdrawn version, then give back what it holds."""
         if entry.ready is not None:
             await entry.ready.idle()
+            await _empty(entry.ready.batcher)
             await _close(entry.ready)
         await entry.release()
         entry.state = ModelState.UNLOADED
@@ -170,8 +173,18 @@ class Loading:
         return lease
 
 
+async def _empty(batcher: RowBatcher) -> None:
+    """Return when nobody waits for a batch any more, be it a caller that Python does not know of.
+
+    It takes as long as the queue does. It ends: a batch that hangs turns away who waits behind it, and each
+    caller's deadline passes.
+    """
+    while batcher.queued_examples:  # noqa: ASYNC110 - a queue in C++ sets no event
+        await asyncio.sleep(QUEUE_LOOK_SECONDS)
+
+
 async def _close(ready: ReadyVersion) -> None:
-    """End a batcher that nobody waits for; only a batch whose callers have left can be in flight.
+    """End a batcher that nobody waits in; there may be a last batch in flight.
 
     It is given the time after which it counts as hanging, and then left to itself.
     """
