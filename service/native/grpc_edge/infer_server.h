@@ -55,6 +55,8 @@ class InferServer {
 
  private:
   void work();
+  // Answers whose time is over.
+  void sweep(Time now);
   bool take_events(Time most);
 
   Edge edge_;
