@@ -56,6 +56,7 @@ class HotRequest {
   Taken bind(const ServedPtr& served, const wire::InferRequest& request);
   Taken reserve(std::size_t examples);
   void limit_time(Time deadline, std::int64_t timeout_microseconds);
+  Failure why_not(const Outcome& outcome) const;
   bool is_sound(const Outcome& outcome) const;
   grpc::Slice write(const Outcome& outcome, bool is_streamed) const;
   Failure fail(Failure failure);

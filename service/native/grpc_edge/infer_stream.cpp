@@ -118,7 +118,7 @@ void InferStream::take(std::uint64_t number, const grpc::ByteBuffer& message) {
 
 void InferStream::hand_over(std::uint64_t number, const grpc::ByteBuffer& message) {
   const std::lock_guard lock(handle_->mutex());
-  if (!has_place_ && !edge_.take_place()) {
+  if (!has_place_ && !edge_.take_place(InferService::kModelStreamInfer)) {
     put(refusal(too_many_calls(edge_.limits.max_calls_elsewhere), "", number));
     return;
   }
