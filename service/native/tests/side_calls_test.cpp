@@ -22,7 +22,7 @@ TEST_F(SideCalls, AnUnaryCallIsReadWhenItIsWanted) {
   const auto news = elsewhere.wait("called");
   EXPECT_EQ(news.envelope.path, kMethod);
   EXPECT_FALSE(news.flag) << "nothing is read of it";
-  EXPECT_LE(news.envelope.timeout, 10s);
+  EXPECT_LE(news.envelope.timeout, 10s + 100ms) << "gRPC sends tenths of a second, rounded up";
   EXPECT_EQ(news.envelope.metadata[0], (std::pair<std::string, std::string>{"key-bin", std::string("\0\xff", 2)}));
   news.handle->tell(&Answerable::read);
   EXPECT_EQ(elsewhere.wait("message").text, "hello");
