@@ -10,7 +10,20 @@ namespace {
 
 std::string text(const grpc::string_ref& bytes) { return {bytes.data(), bytes.size()}; }
 
+// Of whichever API; the gateway counts the requests of no other methods.
+bool is_inference(std::string_view path) {
+  const std::string_view method = path.substr(path.rfind('/') + 1);
+  return method == "ModelInfer" || method == "ModelStreamInfer" || method == "Predict" || method == "PredictStream";
+}
+
 }  // namespace
+
+bool Edge::take_place(std::string_view path) {
+  if (calls_elsewhere.fetch_add(1) < limits.max_calls_elsewhere) return true;
+  --calls_elsewhere;
+  if (is_inference(path)) ++refused_calls;
+  return false;
+}
 
 // gRPC's monotonic clock is the core's: both are CLOCK_MONOTONIC.
 Time Edge::deadline_of(const grpc::ServerContext& call) {

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 #include "core/clock.h"
 #include "grpc_edge/deadlines.h"
@@ -31,12 +33,8 @@ struct Edge {
   Edge(const CallLimits& call_limits, const Clock& time, Elsewhere& others)
       : limits(call_limits), clock(time), elsewhere(others) {}
 
-  // A place for a call elsewhere; false where all are taken.
-  bool take_place() {
-    if (calls_elsewhere.fetch_add(1) < limits.max_calls_elsewhere) return true;
-    --calls_elsewhere;
-    return false;
-  }
+  // A place for a call elsewhere, of the method with that path; false where all are taken.
+  bool take_place(std::string_view path);
   void give_place_back() { --calls_elsewhere; }
 
   // The deadline of a call that has arrived, on the core's clock.
@@ -59,6 +57,8 @@ struct Edge {
   std::atomic<std::size_t> calls_elsewhere{0};
   std::atomic<std::uint64_t> last_id{0};
   std::atomic<std::uint64_t> turned_away{0};
+  // Requests for inference that found no place elsewhere.
+  std::atomic<std::uint64_t> refused_calls{0};
   std::atomic<bool> is_hot{true};
   std::atomic<bool> is_draining{false};
   std::atomic<bool> is_stopping{false};

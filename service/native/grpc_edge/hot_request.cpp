@@ -103,8 +103,14 @@ Failure HotRequest::fail(Failure failure) {
   return failure;
 }
 
+// Of an outcome that is no answer.
+Failure HotRequest::why_not(const Outcome& outcome) const {
+  const std::optional<Failure> said = outcome.ending == Ending::closing ? served_->last_words->read() : std::nullopt;
+  return said ? *said : failure_of(outcome, served_->queue->limits());
+}
+
 HotRequest::Answer HotRequest::answer(const Outcome& outcome, bool is_streamed) {
-  if (outcome.ending != Ending::answered) return fail(failure_of(outcome, served_->queue->limits()));
+  if (outcome.ending != Ending::answered) return fail(why_not(outcome));
   if (!is_sound(outcome)) return fail(no_answer());
   const Time checked = edge_.clock.now();
   const Phases phases{checked - started_, decoded_ - started_, outcome.receipt.queued, outcome.receipt.computed};

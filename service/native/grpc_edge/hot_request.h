@@ -31,7 +31,11 @@ class HotRequest {
   const Failure& failure() const { return failure_; }
 
   // What was admitted may reach the engine now; the completion may come before this returns. Once.
-  void commit(Completion completion) { ticket_->commit(std::move(completion)); }
+  void commit(Completion completion) {
+    // Whoever hears the completion may let go of the request, and with it of the queue, which is still speaking.
+    const ServedPtr served = served_;
+    ticket_->commit(std::move(completion));
+  }
 
   // What becomes of the outcome; as a ModelStreamInferResponse where it is a message of a stream.
   Answer answer(const Outcome& outcome, bool is_streamed);
@@ -52,6 +56,7 @@ class HotRequest {
   Taken bind(const ServedPtr& served, const wire::InferRequest& request);
   Taken reserve(std::size_t examples);
   void limit_time(Time deadline, std::int64_t timeout_microseconds);
+  Failure why_not(const Outcome& outcome) const;
   bool is_sound(const Outcome& outcome) const;
   grpc::Slice write(const Outcome& outcome, bool is_streamed) const;
   Failure fail(Failure failure);

@@ -99,7 +99,7 @@ void InferCall::refuse(const Failure& failure) {
 }
 
 void InferCall::hand_over() {
-  if (!edge_.take_place()) {
+  if (!edge_.take_place(InferService::kModelInfer)) {
     request_id_ = edge_.request_ids.of(context_);
     refuse(too_many_calls(edge_.limits.max_calls_elsewhere));
     return;

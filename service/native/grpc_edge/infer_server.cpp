@@ -106,11 +106,15 @@ void InferServer::work() {
   bool has_run = false;
   while (take_events(has_run ? Time{0} : kLongestWait)) {
     has_run = runners_.run_own();
-    const Time now = edge_.clock.now();
-    edge_.deadlines.sweep(now);
-    edge_.streams.for_each([now](InferStream& stream) { stream.sweep(now); });
+    sweep(edge_.clock.now());
   }
   runners_.dismiss();
+}
+
+void InferServer::sweep(Time now) {
+  edge_.deadlines.sweep(now);
+  std::vector<HotRequestPtr> expired;
+  edge_.streams.sweep(now, [&](InferStream& stream) { return stream.sweep(now, expired); });
 }
 
 // Waits so long for a first event, and takes all that are there; false once the queue has ended.

@@ -49,12 +49,16 @@ class InferServer {
   // Refuses hot requests as shutting down, and ends each native stream once it has answered what it took.
   void drain();
   std::uint64_t turned_away() const { return edge_.turned_away; }
+  // Requests for inference that were beyond the calls that may be under way elsewhere.
+  std::uint64_t refused_calls() const { return edge_.refused_calls; }
 
   // Refuses new calls, waits so long for those in flight, cancels the rest, and joins.
   void stop(Time grace);
 
  private:
   void work();
+  // Answers whose time is over.
+  void sweep(Time now);
   bool take_events(Time most);
 
   Edge edge_;

@@ -1,7 +1,6 @@
 #include "grpc_edge/infer_stream.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "grpc_edge/failure.h"
@@ -28,7 +27,7 @@ void InferStream::serve(GenericCallPtr call) {
   edge.streams.add(*stream);
   // gRPC had taken the call before it was told to stop.
   if (edge.is_draining) stream->drain();
-  stream->go_on();
+  stream->go_on(Lock(stream->handle_->mutex()));
 }
 
 InferStream::InferStream(GenericCallPtr call)
@@ -48,42 +47,48 @@ void InferStream::drain() {
   end_when_answered();
 }
 
-void InferStream::sweep(Time now) {
-  if (now < earliest_.load()) return;
-  const std::lock_guard lock(handle_->mutex());
+Time InferStream::sweep(Time now, std::vector<HotRequestPtr>& expired) {
+  if (now < earliest_) return earliest_;
   earliest_ = kNever;
+  const std::lock_guard lock(handle_->mutex());
+  // What could leave has left.
+  if (is_over_) return earliest_;
   for (auto each = hot_.begin(); each != hot_.end();) {
-    const auto& [number, hot] = *each;
+    auto& [number, hot] = *each;
     const Time latest = later(hot->deadline(), kDeadlineSlack);
     if (latest <= now && hot->expire()) {
       put(refusal(hot->failure(), hot->id(), number));
+      expired.push_back(std::move(hot));
       each = hot_.erase(each);
       continue;
     }
-    if (latest > now) earliest_ = std::min(earliest_.load(), latest);
+    if (latest > now) earliest_ = std::min(earliest_, latest);
     ++each;
   }
   write_next();
+  return earliest_;
 }
 
 void InferStream::on_read(bool ok) {
   std::uint64_t number = 0;
   grpc::ByteBuffer message;
-  {
-    const std::lock_guard lock(handle_->mutex());
-    is_reading_ = false;
-    has_all_ = !ok;
-    // What comes after the end has begun has no reply, and was not answered.
-    if (ok && !end_) {
-      is_taking_ = true;
-      number = ++received_;
-      ++in_flight_;
-      message = call_->incoming;
-    }
-    call_->incoming.Clear();
+  Lock lock(handle_->mutex());
+  is_reading_ = false;
+  has_all_ = !ok;
+  // What comes after the end has begun has no reply, and was not answered; after the caller has left, no reader.
+  if (ok && !end_ && !is_over_) {
+    is_taking_ = true;
+    number = ++received_;
+    ++in_flight_;
+    message = call_->incoming;
   }
-  if (number != 0) take(number, message);
-  go_on();
+  call_->incoming.Clear();
+  go_on(std::move(lock));
+  if (number == 0) return;
+  take(number, message);
+  lock = Lock(handle_->mutex());
+  is_taking_ = false;
+  go_on(std::move(lock));
 }
 
 // Without the lock: the version's comes within, and the completion may.
@@ -99,8 +104,9 @@ void InferStream::take(std::uint64_t number, const grpc::ByteBuffer& message) {
     {
       const std::lock_guard lock(handle_->mutex());
       hot_.emplace(number, std::move(request));
-      earliest_ = std::min(earliest_.load(), later(hot.deadline(), kDeadlineSlack));
     }
+    earliest_ = std::min(earliest_, later(hot.deadline(), kDeadlineSlack));
+    edge_.streams.expect(earliest_);
     hot.commit([this, number, &hot](const Outcome& outcome) { complete(number, hot, outcome); });
   } else if (taken == Taken::refused) {
     const std::lock_guard lock(handle_->mutex());
@@ -108,13 +114,11 @@ void InferStream::take(std::uint64_t number, const grpc::ByteBuffer& message) {
   } else {
     hand_over(number, message);
   }
-  const std::lock_guard lock(handle_->mutex());
-  is_taking_ = false;
 }
 
 void InferStream::hand_over(std::uint64_t number, const grpc::ByteBuffer& message) {
   const std::lock_guard lock(handle_->mutex());
-  if (!has_place_ && !edge_.take_place()) {
+  if (!has_place_ && !edge_.take_place(InferService::kModelStreamInfer)) {
     put(refusal(too_many_calls(edge_.limits.max_calls_elsewhere), "", number));
     return;
   }
@@ -125,12 +129,13 @@ void InferStream::hand_over(std::uint64_t number, const grpc::ByteBuffer& messag
 
 void InferStream::complete(std::uint64_t number, HotRequest& hot, const Outcome& outcome) {
   grpc::ByteBuffer reply = reply_to(number, hot, outcome);
-  {
-    const std::lock_guard lock(handle_->mutex());
-    hot_.erase(number);
-    put(std::move(reply));
-  }
-  go_on();
+  HotRequestPtr answered;
+  Lock lock(handle_->mutex());
+  const auto found = hot_.find(number);
+  answered = std::move(found->second);
+  hot_.erase(found);
+  put(std::move(reply));
+  go_on(std::move(lock));
 }
 
 grpc::ByteBuffer InferStream::reply_to(std::uint64_t number, HotRequest& hot, const Outcome& outcome) {
@@ -171,44 +176,46 @@ void InferStream::refuse(int code, const std::string& words, const Pairs& traili
 }
 
 void InferStream::on_written(bool) {
-  {
-    const std::lock_guard lock(handle_->mutex());
-    is_writing_ = false;
-    --in_flight_;
-  }
-  go_on();
+  Lock lock(handle_->mutex());
+  is_writing_ = false;
+  --in_flight_;
+  go_on(std::move(lock));
 }
 
 void InferStream::on_finished(bool) {
-  {
-    const std::lock_guard lock(handle_->mutex());
-    is_finished_ = true;
-  }
-  go_on();
+  Lock lock(handle_->mutex());
+  is_finished_ = true;
+  go_on(std::move(lock));
 }
 
 // Where it was not being ended, the caller has left: nobody computes for it what still can be let go.
 void InferStream::on_over(bool) {
-  {
-    const std::lock_guard lock(handle_->mutex());
-    is_over_ = true;
-    if (!std::exchange(is_ending_, true)) is_finished_ = true;
-    for (auto each = hot_.begin(); each != hot_.end();) each = each->second->leave() ? hot_.erase(each) : std::next(each);
-    elsewhere_.clear();
+  std::vector<HotRequestPtr> left;
+  Lock lock(handle_->mutex());
+  is_over_ = true;
+  if (!std::exchange(is_ending_, true)) is_finished_ = true;
+  for (auto each = hot_.begin(); each != hot_.end();) {
+    if (!each->second->leave()) {
+      ++each;
+      continue;
+    }
+    left.push_back(std::move(each->second));
+    each = hot_.erase(each);
   }
-  go_on();
+  elsewhere_.clear();
+  go_on(std::move(lock));
 }
 
-void InferStream::go_on() {
+void InferStream::go_on(Lock lock) {
+  // The lock outlives the stream.
   const std::shared_ptr<StreamHandle> handle = handle_;
-  {
-    const std::lock_guard lock(handle->mutex());
-    read_next();
-    write_next();
-    end_when_answered();
-    if (!is_done() || std::exchange(is_gone_, true)) return;
-    handle->let_go();
-  }
+  read_next();
+  write_next();
+  end_when_answered();
+  const bool is_last = is_done();
+  if (is_last) handle->let_go();
+  lock.unlock();
+  if (!is_last) return;
   edge_.streams.remove(*this);
   const std::unique_ptr<InferStream> last(this);
   if (!has_place_) return;

@@ -2,14 +2,15 @@
 // the answers are ready.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "grpc_edge/generic_call.h"
 #include "grpc_edge/handle.h"
@@ -21,8 +22,11 @@ namespace seqserve::grpc_edge {
 // that a caller who reads no replies is held back by gRPC's flow control.
 inline constexpr std::size_t kMostInFlight = 256;
 
+using HotRequestPtr = std::unique_ptr<HotRequest>;
+
 // Its state is guarded by the handle's lock. It frees itself once the call is over, no operation is under way,
-// and nobody computes for it.
+// and nobody computes for it. A request may be the last to hold a version, and with it what only Python may let
+// go of: none dies under a lock.
 class InferStream final : public AnswerableStream {
  public:
   // Serves a stream that has arrived.
@@ -33,10 +37,13 @@ class InferStream final : public AnswerableStream {
   // Takes no more messages, and ends the stream once those in flight are answered.
   void drain();
 
-  // Answers messages whose own time is over.
-  void sweep(Time now);
+  // Answers messages whose own time is over, for the caller to let go of. Returns when the next one's may be; on
+  // the server's thread.
+  Time sweep(Time now, std::vector<HotRequestPtr>& expired);
 
  private:
+  using Lock = std::unique_lock<std::mutex>;
+
   struct End {
     grpc::Status status;
     Pairs trailing;
@@ -56,8 +63,9 @@ class InferStream final : public AnswerableStream {
   std::string message_id(const std::string& own_id, std::uint64_t number) const;
   void put(grpc::ByteBuffer reply);
 
-  // Sets going what can go, and frees the stream where nothing is to come. Without the lock.
-  void go_on();
+  // Unlocks, sets going what can go, and frees the stream where nothing is to come. Whoever changes the state
+  // calls it under the same lock: between two, another thread might free it.
+  void go_on(Lock lock);
   void read_next();
   void write_next();
   void end_when_answered();
@@ -71,13 +79,13 @@ class InferStream final : public AnswerableStream {
   Edge& edge_;
   const std::shared_ptr<StreamHandle> handle_;
   const std::string request_id_;
-  std::map<std::uint64_t, std::unique_ptr<HotRequest>> hot_;
+  std::map<std::uint64_t, HotRequestPtr> hot_;
   std::set<std::uint64_t> elsewhere_;
   std::deque<grpc::ByteBuffer> replies_;
   // How it ends where its caller does not end it.
   std::optional<End> end_;
-  // Of a message that is in hot_, or earlier.
-  std::atomic<Time> earliest_{kNever};
+  // Of a message that is in hot_, or earlier. The server's thread's.
+  Time earliest_ = kNever;
   std::uint64_t received_ = 0;
   std::size_t in_flight_ = 0;
   bool has_place_ = false;
@@ -88,7 +96,6 @@ class InferStream final : public AnswerableStream {
   bool is_ending_ = false;
   bool is_finished_ = false;
   bool is_over_ = false;
-  bool is_gone_ = false;
 };
 
 }  // namespace seqserve::grpc_edge

@@ -1,8 +1,11 @@
-// The native streams that are open, to end them together.
+// The native streams that are open, to end them together, and the earliest deadline of their messages.
 #pragma once
 
+#include <algorithm>
 #include <mutex>
 #include <unordered_set>
+
+#include "core/clock.h"
 
 namespace seqserve::grpc_edge {
 
@@ -25,9 +28,21 @@ class OpenStreams {
     for (InferStream* const stream : streams_) tell(*stream);
   }
 
+
+  // A message's time is over then. On the server's thread, as `sweep`.
+  void expect(Time deadline) { earliest_ = std::min(earliest_, deadline); }
+  // Where one is due: tells each stream, which answers when its next one is.
+  template <typename Tell>
+  void sweep(Time now, const Tell& tell) {
+    if (now < earliest_) return;
+    earliest_ = kNever;
+    for_each([&](InferStream& stream) { expect(tell(stream)); });
+  }
+
  private:
   std::mutex mutex_;
   std::unordered_set<InferStream*> streams_;
+  Time earliest_ = kNever;
 };
 
 }  // namespace seqserve::grpc_edge

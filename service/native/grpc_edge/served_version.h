@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/version.h"
+#include "grpc_edge/last_words.h"
 #include "grpc_edge/request_ledger.h"
 #include "wire/tensor_check.h"
 
@@ -20,6 +21,7 @@ struct ServedVersion {
   std::string model;
   std::string number;
   VersionPtr queue;
+  std::shared_ptr<LastWords> last_words = std::make_shared<LastWords>();
   std::shared_ptr<RequestLedger> ledger;
   wire::InputRules input;
   std::string output_name;

@@ -23,7 +23,7 @@ SideCall::SideCall(GenericCallPtr call)
 }
 
 void SideCall::offer() {
-  has_place_ = edge_.take_place();
+  has_place_ = edge_.take_place(call_->context.method());
   if (has_place_) {
     edge_.elsewhere.called(handle_, edge_.envelope_of(call_->context, call_->context.method()), std::nullopt);
     return;

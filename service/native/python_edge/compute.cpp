@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "python_edge/held.h"
+
 namespace py = pybind11;
 
 namespace seqserve::python_edge {
@@ -36,14 +38,6 @@ EngineFault translate(const py::error_already_set& error) {
 }
 
 }  // namespace
-
-Held hold(py::object object) {
-  return {object.release().ptr(), [](PyObject* held) {
-            if (!Py_IsInitialized()) return;
-            const py::gil_scoped_acquire lock;
-            Py_DECREF(held);
-          }};
-}
 
 Engine engine_of(const RowWidths& widths, py::object compute) {
   return [widths, held = hold(std::move(compute))](const float* rows, std::size_t count, float* outputs) {

@@ -5,17 +5,11 @@
 
 #include <cstdint>
 #include <exception>
-#include <memory>
 
 #include "core/engine.h"
 #include "core/limits.h"
 
 namespace seqserve::python_edge {
-
-// A Python object that may be let go of on any thread: that is done with Python's lock.
-using Held = std::shared_ptr<PyObject>;
-
-Held hold(pybind11::object object);
 
 // Calls `compute` with Python's lock, on arrays that lie in the staging buffer. Throws EngineFault, number 0
 // and INTERNAL for what is no EngineFault of Python's.

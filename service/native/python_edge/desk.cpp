@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -26,10 +27,25 @@ void Desk::leave(News news) {
     is_first = news_.empty();
     news_.push_back(std::move(news));
   }
-  if (!is_first) return;
+  if (is_first) ring();
+}
+
+// It cannot be full: it is written to once between two takings.
+void Desk::ring() {
   const std::uint64_t one = 1;
-  // It cannot be full: it is written to once between two takings.
   [[maybe_unused]] const ssize_t written = write(descriptor_, &one, sizeof(one));
+}
+
+void Desk::put_back(std::vector<News> news) {
+  if (news.empty()) return;
+  bool is_first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    is_first = news_.empty();
+    news.insert(news.end(), std::make_move_iterator(news_.begin()), std::make_move_iterator(news_.end()));
+    news_.swap(news);
+  }
+  if (is_first) ring();
 }
 
 py::list Desk::take() {
@@ -42,7 +58,15 @@ py::list Desk::take() {
     news.swap(news_);
   }
   py::list taken;
-  for (const News& each : news) taken.append(each());
+  auto next = news.begin();
+  try {
+    for (; next != news.end(); ++next) taken.append((*next)());
+  } catch (...) {
+    const bool is_first = taken.empty();
+    news.erase(news.begin(), is_first ? next + 1 : next);
+    put_back(std::move(news));
+    if (is_first) throw;
+  }
   return taken;
 }
 

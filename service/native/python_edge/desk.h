@@ -10,7 +10,7 @@
 
 namespace seqserve::python_edge {
 
-// A piece of news as Python is to see it; called once, with Python's lock held.
+// A piece of news as Python is to see it; called with Python's lock held, and once more where it threw.
 using News = std::function<pybind11::object()>;
 
 class Desk {
@@ -27,10 +27,15 @@ class Desk {
   // Readable as long as something lies here.
   int descriptor() const { return descriptor_; }
 
-  // All that lies here, in order. With Python's lock.
+  // All that lies here, in order, up to one that throws: that is tried again the next time. With Python's lock.
+  // Throws what the first of them throws, which is gone then; the others stay.
   pybind11::list take();
 
  private:
+  void ring();
+  // Before what was left meanwhile.
+  void put_back(std::vector<News> news);
+
   std::mutex mutex_;
   std::vector<News> news_;
   int descriptor_;

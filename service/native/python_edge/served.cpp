@@ -9,6 +9,7 @@
 
 #include "grpc_edge/request_ledger.h"
 #include "grpc_edge/served_version.h"
+#include "python_edge/ledger.h"
 #include "python_edge/version.h"
 
 namespace py = pybind11;
@@ -30,6 +31,7 @@ std::shared_ptr<ServedVersion> make_served(
   served->model = std::move(model);
   served->number = std::move(number);
   served->queue = version.queue();
+  served->last_words = version.last_words();
   served->ledger = ledger;
   served->input.name = std::move(input_name);
   for (const auto& [sizes, is_own_order] : shapes) served->input.shapes.push_back({sizes, is_own_order});
@@ -43,8 +45,6 @@ std::shared_ptr<ServedVersion> make_served(
   return served;
 }
 
-py::tuple histogram(const HistogramSnapshot& snapshot) { return py::make_tuple(snapshot.buckets, snapshot.sum); }
-
 py::dict read(const RequestLedger& ledger) {
   const grpc_edge::RequestSnapshot snapshot = ledger.read();
   py::dict codes;
@@ -55,8 +55,8 @@ py::dict read(const RequestLedger& ledger) {
   return py::dict("codes"_a = codes, "examples"_a = snapshot.examples, "compute_ns"_a = snapshot.compute,
                   "failed"_a = snapshot.failed, "failed_ns"_a = snapshot.failed_time,
                   "answered_at_ms"_a = snapshot.answered_at, "in_flight"_a = snapshot.in_flight,
-                  "request"_a = histogram(snapshot.request), "decode"_a = histogram(snapshot.decode),
-                  "queue"_a = histogram(snapshot.queue), "encode"_a = histogram(snapshot.encode));
+                  "request"_a = told(snapshot.request), "decode"_a = told(snapshot.decode),
+                  "queue"_a = told(snapshot.queue), "encode"_a = told(snapshot.encode));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "grpc_edge/tls.h"
+#include "python_edge/held.h"
 
 namespace py = pybind11;
 
@@ -17,7 +18,7 @@ namespace {
 using grpc_edge::Identity;
 
 // With Python's lock.
-std::optional<Identity> ask(const py::object& identity) {
+std::optional<Identity> ask(const py::handle& identity) {
   const py::object given = identity();
   if (given.is_none()) return std::nullopt;
   auto [key, chain, client_ca] =
@@ -25,22 +26,15 @@ std::optional<Identity> ask(const py::object& identity) {
   return Identity{std::move(key), std::move(chain), std::move(client_ca)};
 }
 
-// gRPC may let go of it on any thread, and asks on any thread.
-std::shared_ptr<py::object> hold(const py::object& object) {
-  return {std::make_unique<py::object>(object).release(), [](py::object* held) {
-            const py::gil_scoped_acquire acquire;
-            const std::unique_ptr<py::object> last(held);
-          }};
-}
-
 std::shared_ptr<grpc::ServerCredentials> credentials_of(const py::object& identity) {
   if (identity.is_none()) return grpc::InsecureServerCredentials();
   std::optional<Identity> first = ask(identity);
   if (!first) throw py::value_error("identity gave none at its first call");
+  // gRPC may let go of it on any thread, and asks on any thread.
   return grpc_edge::tls_credentials(std::move(*first), [held = hold(identity)]() -> std::optional<Identity> {
     const py::gil_scoped_acquire acquire;
     try {
-      return ask(*held);
+      return ask(held.get());
     } catch (const std::exception& error) {
       // Without Python's exception, which may be let go of with Python's lock only.
       throw std::runtime_error(error.what());
@@ -108,9 +102,9 @@ void bind_server(py::module_& module) {
       .def("set_hot", [](Server& server, bool is_hot) { server.edge().set_hot(is_hot); }, arg("is_hot"))
       .def("drain", [](Server& server) { server.edge().drain(); }, Release())
       .def_property_readonly("turned_away", [](Server& server) { return server.edge().turned_away(); })
+      .def_property_readonly("refused_calls", [](Server& server) { return server.edge().refused_calls(); })
       .def("stop", [](Server& server, std::int64_t grace_ns) { server.edge().stop(Time{grace_ns}); },
            arg("grace_ns"), Release());
-  module.attr("NEVER") = kNever.count();
   module.def("library_version", [] { return grpc::Version(); });
 }
 

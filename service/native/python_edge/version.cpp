@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "python_edge/compute.h"
+#include "python_edge/held.h"
 
 namespace py = pybind11;
 
@@ -87,6 +88,11 @@ void write(const Ticket& ticket, const std::vector<Rows>& parts, std::size_t wid
 }  // namespace
 
 Version::Version(std::shared_ptr<Desk> desk, VersionPtr queue) : desk_(std::move(desk)), queue_(std::move(queue)) {}
+
+void Version::abort(const std::optional<grpc_edge::Failure>& failure) {
+  if (failure) last_words_->say(*failure);
+  queue_->abort();
+}
 
 bool Version::wait_drained(std::int64_t most) const {
   const py::gil_scoped_release unlocked;
@@ -196,6 +202,13 @@ std::shared_ptr<Version> make(const std::shared_ptr<Desk>& desk, Runners& runner
   return std::make_shared<Version>(desk, queue);
 }
 
+void abort(Version& version, std::optional<int> code, std::string words, std::string reason, std::int64_t retry_after) {
+  std::optional<grpc_edge::Failure> failure;
+  if (code) failure = {static_cast<grpc::StatusCode>(*code), std::move(words), std::move(reason), std::nullopt, 0};
+  if (failure && retry_after >= 0) failure->retry_after = Time{retry_after};
+  version.abort(failure);
+}
+
 }  // namespace
 
 void bind_version(py::module_& module) {
@@ -213,7 +226,7 @@ void bind_version(py::module_& module) {
       .def("open", [](const Version& version) { version.queue()->open(); }, Unlocked())
       .def("pause", [](const Version& version) { version.queue()->pause(); }, Unlocked())
       .def("close", [](const Version& version) { version.queue()->close(); }, Unlocked())
-      .def("abort", [](const Version& version) { version.queue()->abort(); }, Unlocked())
+      .def("abort", &abort, "code"_a = py::none(), "words"_a = "", "reason"_a = "", "retry_after_ns"_a = -1, Unlocked())
       .def("wait_drained", &Version::wait_drained, "most_ns"_a)
       .def("check", &Version::check, "rows"_a, "deadline"_a)
       .def("submit", &Version::submit, "request"_a, "parts"_a, "deadline"_a)

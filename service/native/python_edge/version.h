@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/version.h"
+#include "grpc_edge/last_words.h"
 #include "python_edge/desk.h"
 #include "python_edge/runners.h"
 
@@ -25,7 +26,11 @@ class Version {
   Version(std::shared_ptr<Desk> desk, VersionPtr queue);
 
   const VersionPtr& queue() const { return queue_; }
+  // What callers of the hot path hear where it is aborted.
+  const std::shared_ptr<grpc_edge::LastWords>& last_words() const { return last_words_; }
 
+  // Without Python's lock. failure: what callers of the hot path are to hear; callers of `submit` are told `closing`.
+  void abort(const std::optional<grpc_edge::Failure>& failure);
   bool wait_drained(std::int64_t most) const;
   // Raise Refused.
   void check(std::size_t rows, std::int64_t deadline) const;
@@ -47,6 +52,7 @@ class Version {
 
   const std::shared_ptr<Desk> desk_;
   const VersionPtr queue_;
+  const std::shared_ptr<grpc_edge::LastWords> last_words_ = std::make_shared<grpc_edge::LastWords>();
   const std::shared_ptr<Waiting> waiting_ = std::make_shared<Waiting>();
 };
 

@@ -185,6 +185,32 @@ TEST_F(GrpcEdge, ADrainRefusesAndCounts) {
   EXPECT_EQ(batches, 0);
 }
 
+TEST_F(GrpcEdge, WhoWaitsForAnAbortedVersionHearsWhy) {
+  hold();
+  start();
+  Client client(port);
+  auto first = client.begin(good_bytes());
+  until([&] { return batches == 1; });
+  served.last_words->say({StatusCode::UNAVAILABLE, "the engine is gone", "ENGINE_UNAVAILABLE", Time{1s}, 0});
+  served.queue->abort();
+  const grpc::Status status = first.get();
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(status.error_message(), "the engine is gone");
+  EXPECT_NE(status.error_details().find("ENGINE_UNAVAILABLE"), std::string::npos);
+  let_go();
+}
+
+TEST_F(GrpcEdge, AnAbortThatSaysNothingIsAShutdown) {
+  hold();
+  start();
+  Client client(port);
+  auto first = client.begin(good_bytes());
+  until([&] { return batches == 1; });
+  served.queue->abort();
+  EXPECT_EQ(first.get().error_message(), "the gateway stopped before this request was answered");
+  let_go();
+}
+
 TEST_F(GrpcEdge, AnotherTableServesAnotherVersion) {
   start();
   Client client(port);

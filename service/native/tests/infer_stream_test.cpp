@@ -1,5 +1,8 @@
 // Native streams: hot messages, those of somebody elsewhere, refusals, and every way to end.
+#include <random>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "edge_fixture.h"
 #include "grpc_edge/infer_stream.h"
@@ -127,6 +130,64 @@ TEST_F(InferStreams, RowsOfACallerWhoLeavesLeaveTheQueue) {
   EXPECT_EQ(batches, 1);
   until([&] { return served.ledger->read().in_flight == 0; });
   EXPECT_EQ(served.ledger->read().codes[StatusCode::CANCELLED], 2U);
+}
+
+// Each ends on the server's thread while a runner's brings its answers.
+TEST_F(InferStreams, CallersMayLeaveAmongTheirAnswers) {
+  start();
+  const auto leave_often = [this](unsigned seed) {
+    Client client(port);
+    std::minstd_rand random(seed);
+    for (int time = 0; time < 150; ++time) {
+      StreamClient stream(client);
+      for (unsigned message = random() % 4; message < 4; ++message) stream.write(request_with("a"));
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 400));
+      stream.context.TryCancel();
+      EXPECT_EQ(stream.finish().error_code(), StatusCode::CANCELLED);
+    }
+  };
+  std::vector<std::thread> callers;
+  for (unsigned seed = 1; seed <= 4; ++seed) callers.emplace_back(leave_often, seed);
+  for (std::thread& caller : callers) caller.join();
+  server->stop(1s);
+  EXPECT_EQ(served.ledger->read().in_flight, 0U);
+}
+
+TEST_F(InferStreams, MessagesOfACallerWhoHasLeftDoNotKeepItFromStopping) {
+  hold();
+  start();
+  Client client(port);
+  auto busy = client.begin(good_bytes());
+  until([&] { return batches == 1; });
+  auto request = request_with("a");
+  (*request.mutable_parameters())["timeout"].set_int64_param(10'000);
+  for (int time = 0; time < 100; ++time) {
+    StreamClient stream(client);
+    for (int message = 0; message < 3; ++message) stream.write(request);
+    stream.context.TryCancel();
+    EXPECT_EQ(stream.finish().error_code(), StatusCode::CANCELLED);
+  }
+  std::this_thread::sleep_for(2 * grpc_edge::kDeadlineSlack);
+  server->stop(10ms);
+  EXPECT_EQ(served.ledger->read().in_flight, 0U);
+  EXPECT_FALSE(busy.get().ok());
+  let_go();
+}
+
+TEST_F(InferStreams, AMessageMayHaveLessTimeThanItsStream) {
+  hold();
+  start();
+  Client client(port);
+  StreamClient stream(client);
+  auto request = request_with("a");
+  (*request.mutable_parameters())["timeout"].set_int64_param(10'000);
+  for (int time = 0; time < 2; ++time) {
+    stream.write(request);
+    EXPECT_EQ(stream.answer().error_message(), "no answer within 0.01 s");
+  }
+  let_go();
+  stream.write(request_with("b"));
+  EXPECT_EQ(stream.answer().infer_response().id(), "b");
 }
 
 TEST_F(InferStreams, ReadingStopsWhereTooMuchIsInFlight) {

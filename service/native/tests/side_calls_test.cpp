@@ -22,7 +22,7 @@ TEST_F(SideCalls, AnUnaryCallIsReadWhenItIsWanted) {
   const auto news = elsewhere.wait("called");
   EXPECT_EQ(news.envelope.path, kMethod);
   EXPECT_FALSE(news.flag) << "nothing is read of it";
-  EXPECT_LE(news.envelope.timeout, 10s);
+  EXPECT_LE(news.envelope.timeout, 10s + 100ms) << "gRPC sends tenths of a second, rounded up";
   EXPECT_EQ(news.envelope.metadata[0], (std::pair<std::string, std::string>{"key-bin", std::string("\0\xff", 2)}));
   news.handle->tell(&Answerable::read);
   EXPECT_EQ(elsewhere.wait("message").text, "hello");
@@ -132,6 +132,11 @@ TEST_F(SideCalls, ThoseBeyondTheLimitAreRefused) {
     EXPECT_NE(status.error_details().find("OVERLOADED"), std::string::npos);
     EXPECT_NE(status.error_details().find("RetryInfo"), std::string::npos);
   }
+  EXPECT_EQ(server->refused_calls(), 1U) << "of the two one asked for inference";
+  StreamClient stream(client);
+  stream.write(std::string("?"));
+  EXPECT_NE(stream.answer().error_message().find("such calls at once"), std::string::npos);
+  EXPECT_EQ(server->refused_calls(), 2U);
   EXPECT_TRUE(client.call(good_bytes()).ok()) << "the hot path has its own limits";
   news.handle->tell(&Answerable::reply, buffer_of("!"), Pairs{});
   EXPECT_TRUE(first.get().ok());

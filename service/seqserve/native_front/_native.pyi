@@ -43,7 +43,9 @@ class Desk:
 
     def __init__(self) -> None: ...
     def fileno(self) -> int: ...
-    def take(self) -> list[tuple[Any, ...]]: ...
+    def take(self) -> list[tuple[Any, ...]]:
+        """All that lies there, up to a piece of news for which there is no memory. That one is tried again
+        the next time; where it fails as the first, it raises and is gone, and the others stay."""
 
 class EngineFault(Exception):
     """What `compute` raises; args: (fault, code, words, reason, retry_after_ns).
@@ -98,7 +100,10 @@ class Version:
     def open(self) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...
-    def abort(self) -> None: ...
+    def abort(
+        self, code: int | None = None, words: str = "", reason: str = "", retry_after_ns: int = -1
+    ) -> None:
+        """What callers of the hot path hear, as in EngineFault; a default where code is None."""
     def wait_drained(self, most_ns: int) -> bool: ...
     def check(self, rows: int, deadline: int) -> None:
         """Raises Refused as `submit` would."""
@@ -201,6 +206,10 @@ class Server:
     @property
     def turned_away(self) -> int:
         """Hot requests that were refused since `drain`."""
+    @property
+    def refused_calls(self) -> int:
+        """Inference requests that were refused as RESOURCE_EXHAUSTED because of max_python_calls: calls, and
+        messages of native streams. They are in no RequestLedger."""
     def stop(self, grace_ns: int) -> None:
         """Refuse new calls, wait so long for those in flight, cancel the rest, join the thread."""
 

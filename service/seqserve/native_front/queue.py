@@ -161,7 +161,7 @@ class NativeBatcher:
     def abort(self, error: SeqserveError) -> None:
         """See Batcher."""
         self._abort_error = error
-        self.version.abort()
+        self.version.abort(*self._queues.faults.note(error).args[1:])
 
     def pause(self) -> None:
         """See Batcher."""
