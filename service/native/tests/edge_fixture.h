@@ -108,7 +108,7 @@ class Client {
   using Stream = grpc::GenericClientAsyncReaderWriter;
 
   explicit Client(int port, const std::shared_ptr<grpc::ChannelCredentials>& credentials = grpc::InsecureChannelCredentials())
-      : channel_(grpc::CreateChannel("localhost:" + std::to_string(port), credentials)), stub_(channel_) {}
+      : channel_(grpc::CreateChannel("127.0.0.1:" + std::to_string(port), credentials)), stub_(channel_) {}
 
   grpc::Status call(const std::string& message, std::string& reply, grpc::ClientContext& context,
                     const std::string& path = kModelInfer) {
