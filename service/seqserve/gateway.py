@@ -147,12 +147,13 @@ class Gateway:
         front = NativeFront(
             self._settings, self._limits, boundary=self._boundary, repository=self.repository,
             gate=self._gate, tracing=self._tracing, on_forgotten=self._statistics.keep,
+            on_refused=self.metrics.count_refused,
         )  # fmt: skip
         self._door.side_doors.append(front.server)
         return front
 
     def _read_counts(self) -> Sequence[VersionCounts]:
-        return () if self._native is None else self._native.ledgers.read()
+        return () if self._native is None else self._native.read_counts()
 
     async def start(self) -> None:
         """Listen: alive, not ready. Raises AddressInUse."""

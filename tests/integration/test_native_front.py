@@ -7,13 +7,19 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 
 from seqserve.gateway import Gateway
+from seqserve.pb import inference_pb2 as pb
 from support import http2
+from support.archives import make_archive
+from support.engines import FakeEngine
+from support.gateway import running_gateway
 from support.http2 import END_HEADERS, END_STREAM, call_headers, connected, frame, header_block
 from support.oip import infer_request, inference_stub, rows_of
 
@@ -70,3 +76,21 @@ async def test_connections_are_taken_again_once_there_are_files(gateway: Gateway
         async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
             reply = await inference_stub(channel).ModelInfer(GOOD, timeout=SECONDS, wait_for_ready=True)
     assert len(rows_of(reply)) == 1
+
+
+async def test_requests_that_are_refused_because_python_has_too_many_are_counted(
+    tmp_path: Path, engine: FakeEngine, front: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if front != "native":
+        pytest.skip("grpc.aio hands everything to Python")
+    monkeypatch.setattr("seqserve.native_front.front.MAX_PYTHON_CALLS", 0)
+    async with running_gateway([make_archive(tmp_path)], engine) as gateway:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+            for _ in range(3):
+                with pytest.raises(grpc.aio.AioRpcError, match="at once") as refusal:
+                    await inference_stub(channel).ModelInfer(pb.ModelInferRequest(model_name="tiny"))
+                assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as http:
+            page = [(await http.get("/metrics")).text for _ in range(2)][-1]
+    refused = 'seqserve_requests_total{code="RESOURCE_EXHAUSTED",model="unknown",version="unknown"} 3.0'
+    assert refused in page

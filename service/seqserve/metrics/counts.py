@@ -72,6 +72,10 @@ class Metrics(LoadObserver, EngineObserver):
         """An inference request that is no valid protobuf belongs to no model."""
         self.count_request(UNKNOWN, UNKNOWN, "INVALID_ARGUMENT")
 
+    def count_refused(self, requests: int) -> None:
+        """So many inference requests were refused before anything of them was read."""
+        self._requests.labels(UNKNOWN, UNKNOWN, "RESOURCE_EXHAUSTED").inc(requests)
+
     def of_version(self, model: str, version: str) -> VersionMetrics:
         """What hears of one version's requests and batches."""
         return VersionMetrics(self._versions, model, version)

@@ -53,8 +53,13 @@ class NativeFront:
         gate: Gate,
         tracing: Tracing,
         on_forgotten: Callable[[VersionCounts], None],
+        on_refused: Callable[[int], None],
     ) -> None:
-        """on_forgotten: gets the last counts of a version whose ledgers go."""
+        """on_forgotten: gets the last counts of a version whose ledgers go.
+
+        on_refused: hears of inference requests that were refused because Python had too many calls.
+        """
+        self._on_refused, self._told_refused = on_refused, 0
         self._max_request_examples = settings.max_request_examples
         self._desk = EventDesk()
         self._queues = NativeQueues(self._desk)
@@ -75,6 +80,14 @@ class NativeFront:
         routes = Routes(repository, self._served, self.server.route)
         repository.listeners.insert(0, routes.follow)
         repository.listeners.append(self.ledgers.follow)
+
+    def read_counts(self) -> list[VersionCounts]:
+        """What the ledgers show now; those who were refused before are told by the way. On the event loop."""
+        refused = self.server.refused_calls
+        if refused > self._told_refused:
+            self._on_refused(refused - self._told_refused)
+            self._told_refused = refused
+        return self.ledgers.read()
 
     def listener(self, handlers: Sequence[Handler], certificates: Certificates | None) -> NativeListener:
         """The main port's, with those handlers for what is Python's."""
