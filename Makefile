@@ -49,13 +49,13 @@ test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m long
 
 native: install ## build the native front for .venv and run its tests; says which Debian packages it needs
-	@service/native/needs $(CURDIR)/$(BIN)/python
+	@service/native/needs "$(CURDIR)/$(BIN)/python"
 	cd service/native && cmake --preset release -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python"
 	cd service/native && cmake --build --preset release --parallel $(JOBS)
 	cd service/native && ctest --preset release
 
 native-sanitized: ## the same under ThreadSanitizer, and under AddressSanitizer with UndefinedBehaviorSanitizer
-	@service/native/needs $(CURDIR)/$(BIN)/python
+	@service/native/needs "$(PYTHON)"
 	for preset in thread address; do \
 	  (cd service/native && cmake --preset $$preset && cmake --build --preset $$preset --parallel $(JOBS) \
 	    && ctest --preset $$preset) || exit 1; \

@@ -99,10 +99,8 @@ def make_ports(
 ) -> Ports:
     """The ports that the settings ask for.
 
-    make_main: of the main gRPC port where it is not grpc.aio's; all others are.
-
     services: names for reflection. gate: all of gRPC stands behind it, but for probes.
-    certificates: None for plaintext.
+    certificates: None for plaintext. make_main: of the main gRPC port, where it is not grpc.aio's.
     """
     admin = probes = tls = None
     if certificates is not None:
