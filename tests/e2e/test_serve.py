@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from seqserve.client import Client, PredictionError
 from seqserve.pb import inference_pb2 as pb
 from seqserve.trust import UNCHECKED
 from support.oip import infer_request, inference_stub, rows_of
-from support.served import Served, plain_lines, run, serving, started
+from support.served import POLL_SECONDS, Served, plain_lines, run, serving, started
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 DELAY_SECONDS, ALL_TIME = 3600, 86400
@@ -70,15 +71,23 @@ def test_http_tells_probes_and_prometheus(gateway: Served) -> None:
     assert 'seqserve_model_state{model="digit_mlp",state="ready",version="1"} 1.0' in metrics
 
 
-def in_flight(channel: grpc.Channel, *, timeout: float = 60) -> Callable[[], pb.ModelInferResponse]:
+def wait_until_queued(gateway: Served, waiting: grpc.Future[pb.ModelInferResponse]) -> None:
+    """Return when the only request is in its queue, or has been answered already."""
+    queued = 'seqserve_queued_examples{model="digit_mlp",version="1"} 1.0'
+    while not waiting.done() and queued not in httpx.get(f"{gateway.http}/metrics").text:
+        time.sleep(POLL_SECONDS)
+
+
+def in_flight(
+    gateway: Served, channel: grpc.Channel, *, timeout: float = 60
+) -> Callable[[], pb.ModelInferResponse]:
     """A request that waits for a fuller batch; call the result to get its answer.
 
     timeout: in seconds; one that does not last until the batch is due is answered at once.
-    The health check behind it on the same connection is answered once the request has arrived.
     """
     request = infer_request(np.zeros((1, 784), np.float32), model="digit_mlp")
     waiting = inference_stub(channel).ModelInfer.future(request, timeout=timeout)
-    health(channel, "liveness")
+    wait_until_queued(gateway, waiting)
     result: Callable[[], pb.ModelInferResponse] = waiting.result
     return result
 
@@ -91,7 +100,7 @@ def test_a_signal_ends_it_after_the_answers_in_flight(
         serving(tmp_path, store, "--max-queue-delay-seconds=1.5") as gateway,
         grpc.insecure_channel(gateway.grpc) as channel,
     ):
-        answer = in_flight(channel)
+        answer = in_flight(gateway, channel)
         assert gateway.end(number) == 0
         assert rows_of(answer()).shape == (1, 10)
 
@@ -109,7 +118,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path, store: Path) -> None:
         serving(tmp_path, store, *options) as gateway,
         grpc.insecure_channel(gateway.grpc) as channel,
     ):
-        answer = in_flight(channel, timeout=ALL_TIME)
+        answer = in_flight(gateway, channel, timeout=ALL_TIME)
         gateway.process.send_signal(signal.SIGTERM)
         gateway.wait_for("draining")
 
