@@ -122,4 +122,4 @@ lock: install ## pin everything but torch, the clients and the auditor, with has
 
 clean: ## remove what make made
 	rm -rf .venv .venv-clients .venv-audit bench/build build model-store dist
-	rm -f service/seqserve/native_front/_native*.so
+	rm -f service/seqserve/native_front/*.so

@@ -17,6 +17,8 @@ from seqserve.cores import available_cores
 from seqserve.engines.base import DeviceUse, Engine, EngineObserver, Presence
 from seqserve.engines.mirrored import MirroredEngine
 from seqserve.errors import DependencyMissing
+from seqserve.native_front import graphs
+from seqserve.native_front.choice import choose_front
 from seqserve.settings import Settings
 from seqserve.signature import Signature
 
@@ -111,6 +113,7 @@ def _build_embedded(
             "the embedded engine needs torch", hint="pip install 'seqserve[embedded]'"
         ) from error
     device = find_device(settings.device)
+    is_native = choose_front(settings).name == "native"
     return EmbeddedEngine(
         device=device,
         intra_op_threads=settings.intra_op_threads,
@@ -118,6 +121,7 @@ def _build_embedded(
         allow_tf32=settings.allow_tf32,
         on_out_of_memory=on_out_of_memory,
         on_broken=on_broken,
+        read_graph=graphs.graph_reader() if is_native else None,
     )
 
 

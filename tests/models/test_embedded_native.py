@@ -18,7 +18,7 @@ from seqserve.engine_setup import running_engine
 from seqserve.engines.base import FloatArray
 from seqserve.engines.embedded import EmbeddedModel
 from seqserve.gateway import Gateway
-from seqserve.native_front import library
+from seqserve.native_front import graphs, library
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
 from support.gateway import settings_for_tests
 from support.oip import infer_request, inference_stub, rows_of
@@ -64,6 +64,12 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
+def without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch goes by way of Python, as with a torch that the extension was not built for."""
+    monkeypatch.setattr(graphs, "graph_reader", lambda: None)
+
+
+@pytest.fixture
 async def stub(tmp_path: Path, threads: list[str]) -> AsyncIterator[GRPCInferenceServiceStub]:
     """Of a gateway that serves `digit` with the native front."""
     digit_archive(tmp_path)
@@ -87,6 +93,7 @@ async def ask(stub: GRPCInferenceServiceStub, image: int) -> None:
     np.testing.assert_allclose(rows_of(reply), EXPECTED[image : image + 1], atol=1e-6)
 
 
+@pytest.mark.usefixtures("without_graphs")
 async def test_one_caller_after_the_other_is_answered_right_by_slots_and_then_by_the_front(
     stub: GRPCInferenceServiceStub, threads: list[str]
 ) -> None:
@@ -98,6 +105,7 @@ async def test_one_caller_after_the_other_is_answered_right_by_slots_and_then_by
     assert not all(name.startswith("compute-") for name in threads)
 
 
+@pytest.mark.usefixtures("without_graphs")
 async def test_callers_at_once_are_answered_right_in_batches(
     stub: GRPCInferenceServiceStub, threads: list[str]
 ) -> None:
@@ -108,3 +116,12 @@ async def test_callers_at_once_are_answered_right_in_batches(
     await asyncio.gather(*map(call, range(CALLERS)))
 
     assert len(threads) < CALLERS * (CALLS // 8)
+
+
+async def test_with_a_graph_no_batch_needs_python(stub: GRPCInferenceServiceStub, threads: list[str]) -> None:
+    threads.clear()  # golden rows are asked for in Python
+
+    for first in range(0, CALLS, CALLERS):
+        await asyncio.gather(*[ask(stub, first + caller) for caller in range(CALLERS)])
+
+    assert threads == []

@@ -16,6 +16,9 @@ namespace seqserve {
 // sooner than what it has set going. Whatever it throws fails the batch, and nothing is tried twice.
 using Engine = std::function<void(const float* rows, std::size_t count, float* outputs)>;
 
+// What libraries that are loaded apart from each other call an Engine that one hands to the other.
+inline constexpr const char* kEngineCapsule = "seqserve.Engine";
+
 // What an engine throws that knows what its callers are to hear.
 //
 // number: what whoever runs the engine knows the failure by. code: gRPC's. what(), reason: for callers, unless

@@ -50,6 +50,21 @@ Engine engine_of(const RowWidths& widths, py::object compute) {
   };
 }
 
+Engine first_of(const py::object& capsule, Engine fallback) {
+  if (capsule.is_none()) return fallback;
+  const auto* engine = static_cast<const Engine*>(PyCapsule_GetPointer(capsule.ptr(), kEngineCapsule));
+  if (engine == nullptr) throw py::error_already_set();
+  return [first = *engine, fallback = std::move(fallback)](const float* rows, std::size_t count, float* outputs) {
+    try {
+      first(rows, count, outputs);
+      return;
+    } catch (const std::exception&) {
+      // A pass changes nothing but its outputs: it may be made again, by whoever knows the words for what is wrong.
+    }
+    fallback(rows, count, outputs);
+  };
+}
+
 std::uint64_t fault_number(const std::exception_ptr& failure) {
   if (failure == nullptr) return 0;
   try {

@@ -15,6 +15,10 @@ namespace seqserve::python_edge {
 // and INTERNAL for what is no EngineFault of Python's.
 Engine engine_of(const RowWidths& widths, pybind11::object compute);
 
+// The engine in a capsule first, which needs no Python; where it throws, `fallback` computes the batch, and what
+// that throws is told. With Python's lock. Just `fallback` for None; TypeError of Python's for no such capsule.
+Engine first_of(const pybind11::object& capsule, Engine fallback);
+
 // The number of the EngineFault that was thrown; 0 for anything else.
 std::uint64_t fault_number(const std::exception_ptr& failure);
 

@@ -66,8 +66,10 @@ Memory memory_of(const py::object& allocate) {
   };
 }
 
-VersionPtr make_queue(const RowWidths& widths, const Limits& limits, py::object compute, const py::object& allocate) {
-  return seqserve::Version::make(widths, limits, engine_of(widths, std::move(compute)), clock, memory_of(allocate));
+VersionPtr make_queue(const RowWidths& widths, const Limits& limits, py::object compute, const py::object& allocate,
+                      const py::object& engine) {
+  Engine first = first_of(engine, engine_of(widths, std::move(compute)));
+  return seqserve::Version::make(widths, limits, std::move(first), clock, memory_of(allocate));
 }
 
 // Copies rows that lie in several places into the slots of a ticket.
@@ -187,14 +189,15 @@ std::shared_ptr<Version> make(const std::shared_ptr<Desk>& desk, Runners& runner
                               const std::shared_ptr<BatchLedger>& ledger, std::uint64_t number, std::size_t input_width,
                               std::size_t output_width, std::size_t max_batch_rows, std::size_t max_queue_rows,
                               std::size_t max_request_rows, std::int64_t max_queue_delay_ns, std::int64_t max_batch_ns,
-                              py::object compute, const py::object& allocate, bool runs_anywhere) {
+                              py::object compute, const py::object& allocate, bool runs_anywhere,
+                              const py::object& engine) {
   Limits limits;
   limits.max_batch_rows = max_batch_rows;
   limits.max_queue_rows = max_queue_rows;
   limits.max_request_rows = max_request_rows;
   limits.max_queue_delay = Time{max_queue_delay_ns};
   limits.max_batch_time = Time{max_batch_ns};
-  const VersionPtr queue = make_queue({input_width, output_width}, limits, std::move(compute), allocate);
+  const VersionPtr queue = make_queue({input_width, output_width}, limits, std::move(compute), allocate, engine);
   queue->count_in(ledger);
   if (runs_anywhere) queue->run_anywhere();
   queue->observe(std::make_shared<Teller>(desk, number));
@@ -222,7 +225,7 @@ void bind_version(py::module_& module) {
       .def(py::init(&make), "desk"_a, "runners"_a, "ledger"_a, "number"_a, py::kw_only(), "input_width"_a,
            "output_width"_a, "max_batch_rows"_a, "max_queue_rows"_a, "max_request_rows"_a, "max_queue_delay_ns"_a,
            "max_batch_ns"_a, "compute"_a, "allocate"_a = py::none(),
-           "runs_anywhere"_a = false)
+           "runs_anywhere"_a = false, "engine"_a = py::none())
       .def("open", [](const Version& version) { version.queue()->open(); }, Unlocked())
       .def("pause", [](const Version& version) { version.queue()->pause(); }, Unlocked())
       .def("close", [](const Version& version) { version.queue()->close(); }, Unlocked())

@@ -9,8 +9,8 @@ from seqserve.archive import Archive
 from seqserve.tensors import FloatArray
 
 __all__ = [
-    "DeviceMemory", "DeviceUse", "DirectModel", "Engine", "EngineObserver", "FloatArray", "LoadedModel",
-    "Presence",
+    "DeviceMemory", "DeviceUse", "DirectModel", "Engine", "EngineObserver", "FloatArray", "Graph",
+    "GraphModel", "LoadedModel", "Presence",
 ]  # fmt: skip
 
 
@@ -69,6 +69,32 @@ class DirectModel(Protocol):
 
         Both belong to the caller: nothing of them is kept. Raises what `infer` raises.
         """
+        ...
+
+
+class Graph(Protocol):
+    """A model's passes outside of Python, for whatever runs batches there."""
+
+    def run(self, batch: FloatArray, out: FloatArray) -> None:
+        """One pass: batch [n, *example] FP32 → out [n, output width], which is written into.
+
+        Raises RuntimeError where it fails.
+        """
+        ...
+
+    @property
+    def engine(self) -> object:
+        """The same passes as native code calls them."""
+        ...
+
+
+@runtime_checkable
+class GraphModel(Protocol):
+    """A loaded model that may have such a graph."""
+
+    @property
+    def graph(self) -> Graph | None:
+        """It answers as `infer` does, to the last bit."""
         ...
 
 

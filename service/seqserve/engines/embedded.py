@@ -2,7 +2,7 @@
 
 embedded_device.py: the CPU or a GPU. embedded_staging.py: how batches get there. embedded_faults.py:
 what an error says of the device. embedded_threads.py: where forwards run. embedded_quick.py: which of them
-need no thread.
+need no thread. embedded_twin.py: which of them need no Python.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 
 from seqserve.archive import Archive
-from seqserve.engines.base import DeviceMemory, FloatArray
+from seqserve.engines.base import DeviceMemory, FloatArray, Graph
 from seqserve.engines.embedded_device import Device, find_device
 from seqserve.engines.embedded_faults import MODULE_ERRORS, DeviceFaults, cause_of, do_nothing
 from seqserve.engines.embedded_quick import QuickBatches
 from seqserve.engines.embedded_threads import ComputeThreads
+from seqserve.engines.embedded_twin import ReadGraph, twin_of
 from seqserve.errors import ArchiveInvalid, EngineContractError
 
 LOOP = "prim::Loop"  # both kinds, by TorchScript's name
@@ -32,6 +34,7 @@ class EmbeddedModel:
     """One TorchScript module on its device.
 
     quick: knows which batches are computed in the caller's own thread; None: all go to a compute slot's.
+    graph: see GraphModel.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class EmbeddedModel:
         largest: int,
         threads: ComputeThreads,
         quick: QuickBatches | None = None,
+        graph: Graph | None = None,
     ) -> None:
+        self.graph = graph
         self._module = module
         self._largest = largest
         self._threads = threads
@@ -94,17 +99,20 @@ class EmbeddedEngine:
         allow_tf32: bool = False,
         on_out_of_memory: Callable[[], None] = do_nothing,
         on_broken: Callable[[], object] = do_nothing,
+        read_graph: ReadGraph | None = None,
     ) -> None:
         """device: one that was found, or words for `find_device`.
 
         allow_tf32: round factors to 10 bits on a GPU, for speed.
         on_out_of_memory, on_broken: see DeviceFaults.
+        read_graph: makes the graphs of quick models; None: they have none.
         Raises SettingsInvalid for a device that is not here.
         """
         torch.set_num_threads(intra_op_threads)
         torch.backends.cuda.matmul.allow_tf32 = allow_tf32
         torch.backends.cudnn.allow_tf32 = allow_tf32
         self._device = find_device(device) if isinstance(device, str) else device
+        self._read_graph = read_graph
         self._faults = DeviceFaults(self._device, on_out_of_memory, on_broken)
         self._computing = ComputeThreads(self._faults, compute_slots, "forward")
         # A version that is loaded while others serve keeps none of their threads busy.
@@ -137,8 +145,11 @@ class EmbeddedEngine:
         """The archive's module, warmed up. Raises ArchiveInvalid, Overloaded or EngineUnavailable."""
         module = await self._loading.run(self._load, archive.torchscript)
         await self._warm_up(module, archive)
-        quick = QuickBatches() if self._may_be_quick(module) else None
-        return EmbeddedModel(module, archive.signature.max_batch_size, self._computing, quick)
+        largest = archive.signature.max_batch_size
+        if not self._may_be_quick(module):
+            return EmbeddedModel(module, largest, self._computing)
+        graph = await self._loading.run(self._twin, module, archive)
+        return EmbeddedModel(module, largest, self._computing, QuickBatches(), graph)
 
     async def set_default(self, name: str, version: str) -> None:
         """Nobody calls this engine but the gateway."""
@@ -159,6 +170,12 @@ class EmbeddedEngine:
         else:
             return module
         raise fault
+
+    def _twin(self, module: torch.jit.ScriptModule, archive: Archive) -> Graph | None:
+        if self._read_graph is None:
+            return None
+        forward = partial(self._loading.forward, module, largest=archive.signature.max_batch_size)
+        return twin_of(module, archive, self._read_graph, forward)
 
     def _may_be_quick(self, module: torch.jit.ScriptModule) -> bool:
         """Whether one pass takes as long as another of its size, and needs no threads beside its own.

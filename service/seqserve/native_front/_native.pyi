@@ -91,12 +91,15 @@ class Version:
         compute: Callable[[FloatArray, FloatArray], None],
         allocate: Callable[[int], FloatArray] | None = None,
         runs_anywhere: bool = False,
+        engine: object | None = None,
     ) -> None:
         """number: what the news call it. compute: rows [n, input width] in, writes [n, output width]; raises
         EngineFault; called on a thread of `runners`. Both arrays are valid during the call only.
         allocate: memory for so many floats, pinned perhaps, for the first buffers. runs_anywhere:
         each batch ends by itself, so that the server's thread may compute those that prove quick (below half
-        a millisecond) instead of handing them over. Raises ValueError for limits that cannot hold."""
+        a millisecond) instead of handing them over. engine: a Graph's, which computes the batches without
+        Python; one that it throws at goes to `compute`. Raises ValueError for limits that cannot hold,
+        and for an engine that is none."""
     def open(self) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from seqserve.batching.admission import AWAY, OVERDUE, BatchLimits, BatchObserver, Outcome, Part
-from seqserve.engines.base import DirectModel, FloatArray, LoadedModel
+from seqserve.engines.base import DirectModel, FloatArray, GraphModel, LoadedModel
 from seqserve.errors import DeadlineExceeded, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
 from seqserve.native_front import _native
 from seqserve.native_front.computing import computing
@@ -98,6 +98,7 @@ class NativeBatcher:
             max_batch_ns=_nanoseconds(limits.max_batch_seconds),
             runs_anywhere=isinstance(model, DirectModel) and model.ends_by_itself,
             compute=computing(model, signature.input.example_shape, queues.faults),
+            engine=_engine_of(model),
         )  # fmt: skip
         self.version.open()
 
@@ -210,6 +211,12 @@ class NativeBatcher:
             left = deadline - asyncio.get_running_loop().time()
             words = f"the queue takes about {seconds:.3g} s, the caller waits {left:.3g} s"
         return Overloaded(words, retry_after_seconds=seconds)
+
+
+def _engine_of(model: LoadedModel) -> object | None:
+    """What computes its batches without Python, None where it has nothing of the kind."""
+    graph = model.graph if isinstance(model, GraphModel) else None
+    return None if graph is None else graph.engine
 
 
 def _nanoseconds(seconds: float) -> int:
