@@ -16,6 +16,8 @@ from bench.wires import Door, Form
 
 WARM_UP_SECONDS = 0.3
 MOST_CONNECTIONS = 4
+OPEN_LOOP_CONNECTIONS = 16
+"""More calls than a queue holds must fit into them, so that it is the server that refuses."""
 PATIENCE_SECONDS = 60
 
 Work = tuple[str, int]
@@ -55,7 +57,7 @@ class Load:
     @property
     def connections(self) -> int:
         """How many the callers share."""
-        return MOST_CONNECTIONS if self.rate else min(self.callers, MOST_CONNECTIONS)
+        return OPEN_LOOP_CONNECTIONS if self.rate else min(self.callers, MOST_CONNECTIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from bench.pairs import FEWEST_PAIRS, Ratio, Verdict, ratio_of
 from bench.targets import BUILD, TARGETS, Target
 
 NO_REASON = "no reason has been written down"
+NO_VERDICT = "the interval reaches from one side of the target to the other"
 NOT_RUN = "no trial of this run says anything of it"
 
 
@@ -67,9 +68,8 @@ def _judged(target: Target, of: Measured, reason: str) -> Judged:
     judged = Judged(target, ratio, reason, against)
     if judged.verdict == "met":
         return replace(judged, why="")
-    if judged.verdict == "missed" and not reason:
-        return replace(judged, why=NO_REASON)
-    return judged
+    without = NO_REASON if judged.verdict == "missed" else NO_VERDICT
+    return replace(judged, why=reason or without)
 
 
 def _ratio(target: Target, of: Measured) -> Ratio | None:

@@ -30,7 +30,7 @@ from bench.peers import mosec, torchserve, triton
 from bench.starts import Start
 from bench.targets import GPU, TARGETS
 from bench.trials import Trial
-from bench.verdicts import NO_REASON, NOT_RUN, Judged, judge, without_reasons
+from bench.verdicts import NO_REASON, NO_VERDICT, NOT_RUN, Judged, judge, without_reasons
 from support.trials import PAIRS, latency, outcome, results, series, trial
 
 FORWARD = {1: 20e-6, 256: 200e-6}
@@ -158,7 +158,7 @@ def test_one_probe_that_took_too_long_leaves_health_undecided() -> None:
 
     found = judged("python-overload-health", of)
 
-    assert (found.verdict, found.why) == ("undecided", "")
+    assert (found.verdict, found.why) == ("undecided", NO_VERDICT)
 
 
 def test_a_slow_model_is_judged_at_every_overload() -> None:
