@@ -23,7 +23,7 @@ from bench.building import NotBuilt, Programs, build_programs
 from bench.generator import Generator, GeneratorFailed
 from bench.labels import FRONTS, NATIVE
 from bench.load import WrongAnswer, on_core
-from bench.machine import facts, warn_of_other_work, why_no_gpu
+from bench.machine import facts, has_gpu, warn_of_other_work
 from bench.measured import Measured
 from bench.messages import golden_rows
 from bench.native import missing_native
@@ -63,7 +63,11 @@ def measure(asked: argparse.Namespace, programs: Programs, folder: Path) -> Reco
     machine = facts()
     measured = Measured(forward=_forward(setting))
     measured.through, absent = read_ratios(machine, asked.output)
-    measured.absent |= absent | absent_labels(asked.peers) | {GPU: why_no_gpu()}
+    measured.absent |= absent | absent_labels(asked.peers)
+    if has_gpu():
+        measured.gpu = _on_gpu(setting)
+    else:
+        measured.absent[GPU] = "no GPU here"
     measure_parts(setting, tuple(asked.only), measured)
     return Record(machine, asked.seconds, asked.pairs, measured, warnings, reasons)
 
@@ -105,6 +109,21 @@ def _forward(setting: Setting) -> dict[int, float]:
     with on_core(setting.core):
         done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
     return {int(size): float(seconds) for size, seconds in json.loads(done.stdout).items()}
+
+
+def _on_gpu(setting: Setting) -> list[tuple[float, float]]:
+    """Batches a second through the engine, and of the bare forward."""
+    command = [
+        sys.executable,
+        "-m",
+        "bench.references.engine",
+        str(setting.archive),
+        "cuda",
+        str(setting.pairs),
+    ]
+    with on_core(setting.core):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
+    return [(float(ours), float(forward)) for ours, forward in json.loads(done.stdout)]
 
 
 def write(record: Record, output: Path) -> None:

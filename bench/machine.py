@@ -25,13 +25,9 @@ def facts() -> dict[str, str]:
     }
 
 
-def why_no_gpu(devices: Path = Path("/dev")) -> str:
-    """Why nothing was measured on a GPU. devices: where the system shows them."""
-    return (
-        "a GPU is here, and this benchmark has no trial of it"
-        if any(devices.glob("nvidia[0-9]*"))
-        else "no GPU here"
-    )
+def has_gpu(devices: Path = Path("/dev")) -> bool:
+    """Whether the system shows a GPU. devices: where it does."""
+    return any(devices.glob("nvidia[0-9]*"))
 
 
 def warn_of_other_work(cores: Sequence[int]) -> list[str]:

@@ -16,13 +16,15 @@ from bench.trials import Results
 class Measured:
     """forward: seconds of one pass in process, by examples in it. starts, growth: by front.
 
-    neutral: by perf_analyzer. build_seconds: of `seqserve build --all`, 0 where it was not measured.
-    through: ratios of bench.through_torchserve by the targets' names. absent: why something is not there, by
-    its label or by a target's name.
+    gpu: batches a second through the engine, and of the bare forward, in pairs. neutral: by perf_analyzer.
+    build_seconds: of `seqserve build --all`, 0 where it was not measured. through: ratios of
+    bench.through_torchserve by the targets' names. absent: why something is not there, by its label or by a
+    target's name.
     """
 
     results: Results = field(default_factory=Results)
     forward: Mapping[int, float] = field(default_factory=dict)
+    gpu: Sequence[tuple[float, float]] = ()
     starts: dict[str, Sequence[Start]] = field(default_factory=dict)
     growth: dict[str, Sequence[Growth]] = field(default_factory=dict)
     neutral: list[Neutral] = field(default_factory=list)

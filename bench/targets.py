@@ -243,6 +243,7 @@ GPUS = [
         GPU,
         "on a GPU, from the staging buffer to probabilities on the host, batches of 256, against the forward",
         0.80,
+        pairs=lambda of: list(of.gpu),
     )
 ]
 BUILDING = [Target(BUILD, "`seqserve build --all`, seconds, measured once", BUILD_SECONDS, at_most=True)]

@@ -86,6 +86,17 @@ def test_the_page_has_every_target_and_what_was_measured(store: Path, tmp_path: 
     assert "<svg" in (tmp_path / "performance.svg").read_text()
 
 
+def test_the_engine_and_the_bare_forward_are_timed_in_pairs(store: Path) -> None:
+    command = [sys.executable, "-m", "bench.references.engine", str(store / "digit_mlp-1.mar"), "cpu", "2"]
+
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    pairs = json.loads(done.stdout)
+    assert len(pairs) == 2
+    assert all(ours > 0 and forward > 0 for ours, forward in pairs)
+
+
 @pytest.mark.usefixtures("programs")
 def test_a_part_writes_no_page(store: Path, tmp_path: Path) -> None:
     done = short(store, tmp_path, "--only", "json")

@@ -23,7 +23,7 @@ from bench.labels import (
     STREAM,
     with_models,
 )
-from bench.machine import why_no_gpu
+from bench.machine import has_gpu
 from bench.measured import Measured
 from bench.pairs import Ratio
 from bench.peers import mosec, torchserve, triton
@@ -250,17 +250,17 @@ def test_a_reference_that_gave_nothing_is_no_pair() -> None:
     assert judged("native-256", batches).verdict == "not measured"
 
 
-@pytest.mark.parametrize(
-    ("device", "why"),
-    [("null", "no GPU here"), ("nvidia0", "a GPU is here, and this benchmark has no trial of it")],
-)
-def test_the_gpus_target_stands_there_with_why_it_was_not_measured(
-    tmp_path: Path, device: str, why: str
-) -> None:
+@pytest.mark.parametrize(("device", "is_gpu"), [("null", False), ("nvidia0", True)])
+def test_a_gpu_is_seen_by_its_device(tmp_path: Path, device: str, is_gpu: bool) -> None:  # noqa: FBT001 - a case
     (tmp_path / device).touch()
-    found = judged(GPU, Measured(absent={GPU: why_no_gpu(tmp_path)}))
 
-    assert (found.verdict, found.why) == ("not measured", why)
+    assert has_gpu(tmp_path) is is_gpu
+
+
+def test_the_engine_on_a_gpu_is_held_against_the_bare_forward() -> None:
+    found = judged(GPU, Measured(gpu=[(900.0, 1000.0)] * 6))
+
+    assert (found.verdict, found.ratio) == ("met", Ratio(0.9, 0.9, 0.9))
 
 
 def test_what_was_not_run_is_not_measured() -> None:
