@@ -1,7 +1,7 @@
 """The embedded engine against the bare forward pass on one device, in this process and in turns.
 
 `python -m bench.references.engine ARCHIVE DEVICE PAIRS` prints `[[ours, forward], …]` as JSON: batches of 256
-a second, from rows on the host to probabilities on the host. The forward's rows lie in pinned memory on a GPU.
+a second, from rows to probabilities on the host. On a GPU the forward's rows lie in pinned memory.
 """
 
 from __future__ import annotations
