@@ -65,7 +65,7 @@ compatibility: install clients ## run all clients that others wrote, write the t
 	$(BIN)/python -m pytest tests/e2e/test_*_client.py -o junit_family=xunit1 --junitxml .pytest_cache/clients.xml
 	$(BIN)/python tests/support/compatibility.py .pytest_cache/clients.xml docs/compatibility.md
 
-bench: install ## what the gateway reaches, into docs/performance.md; 23 minutes on a quiet machine, with PEERS 55
+bench: install ## what the gateway reaches, into docs/performance.md; 23 minutes on a quiet machine, with PEERS 58
 	TORCH="$(TORCH)" $(BIN)/python -m bench.fronts $(if $(PEERS),--peers $(PEERS)) $(BENCH)
 
 bench-lock: install ## pin what the peers of the benchmark install, with hashes

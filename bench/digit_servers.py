@@ -17,9 +17,11 @@ from bench.setting import Setting
 from bench.store import MODEL
 from examples.demo.command import FREE_PORTS
 
-WARM_UP_SECONDS = 30.0
 WARM_UP = Load("warm-up", callers=64)
+WARM_UP_SECONDS = 30.0
 """Of each TorchServe: Java compiles while it runs, and is several times slower before."""
+BEHIND_WARM_UP_SECONDS = 90.0
+"""Of one behind a gateway: a batch is one call for it, so that it is called a thirtieth as often."""
 
 TORCHSERVE_PORTS = [option for option in FREE_PORTS if option.startswith("--torchserve")]
 
@@ -75,17 +77,18 @@ def _enter_peers(stack: ExitStack, setting: Setting, servers: Servers, works: Ma
     servers.there |= {(label, work): server for label, server in found.servers.items() for work in works}
     if "torchserve" in setting.peers:
         servers.there |= _on_torchserve(stack, setting, one, servers.absent)
-        _warm_up(setting, servers)
+        warm_up(setting, servers)
 
 
-def _warm_up(setting: Setting, servers: Servers) -> None:
-    """What does not stand it is told of in one line, and left out."""
+def warm_up(setting: Setting, servers: Servers) -> None:
+    """Load every TorchServe for a while. What does not stand it is told of in one line, and left out."""
     for (label, work), server in list(servers.there.items()):
         if work != (MODEL, 1) or "TorchServe" not in label:
             continue
-        setting.say(f"{label}: {WARM_UP_SECONDS:g} s of load before anything counts")
+        seconds = BEHIND_WARM_UP_SECONDS if label in ON_TORCHSERVE else WARM_UP_SECONDS
+        setting.say(f"{label}: {seconds:g} s of load before anything counts")
         try:
-            setting.generator.run(server.doors["raw"], WARM_UP, WARM_UP_SECONDS)
+            setting.generator.run(server.doors["raw"], WARM_UP, seconds)
         except (GeneratorFailed, WrongAnswer) as error:
             servers.absent[label] = reason = " ".join(str(error).split())[:300]
             servers.there = {key: each for key, each in servers.there.items() if key[0] != label}

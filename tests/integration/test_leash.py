@@ -73,6 +73,16 @@ async def test_children_of_the_command_go_with_it(tmp_path: Path) -> None:
     await leash.let_go()
 
 
+async def test_the_command_shares_the_processors_with_us_and_ctrl_c_does_not_reach_it(tmp_path: Path) -> None:
+    """Linux shares them out by session: one of its own would wait while others in ours keep them busy."""
+    leash = await start(tmp_path, FOREVER)
+    holder = parent_of(leash.command_id)
+
+    assert os.getsid(holder) == os.getsid(leash.command_id) == os.getsid(0)
+    assert os.getpgrp() not in (os.getpgid(holder), os.getpgid(leash.command_id))
+    await leash.let_go()
+
+
 async def test_a_command_that_ends_by_itself_tells_its_status_and_leaves_its_files(tmp_path: Path) -> None:
     leash = await start(tmp_path, "raise SystemExit(3)")
 

@@ -49,11 +49,13 @@ class Leash:
         Raises OSError where the command cannot be started; the console says why.
         """
         paths = [str(path) for path in remove]
+        # In a process group of its own, which Ctrl-C does not reach, but not in a session of its own: Linux
+        # shares the processors out between sessions (sched_autogroup), and this one would wait for seconds.
         with console.open("wb") as output:
             holder = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", HOLDER, str(grace_seconds), json.dumps(paths), *command,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=output,
-                cwd=folder, env=environment, start_new_session=True, pass_fds=locks,
+                cwd=folder, env=environment, process_group=0, pass_fds=locks,
             )  # fmt: skip
         try:
             command_id = await _read_number(holder)
