@@ -24,6 +24,7 @@ from seqserve.gateway import Gateway
 from seqserve.logs import configure_logs, set_log_level
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.v1 import prediction_pb2
+from support import http2
 from support.access import Tokens
 from support.archives import make_archive
 from support.engines import FakeEngine
@@ -148,6 +149,24 @@ async def test_so_it_is_for_strangers_where_callers_need_a_token(
     assert text.count("\n") >= 5 * len(WORDS)
     assert max(map(len, text.splitlines())) < MOST_CHARACTERS
     check_lines(text, log_format)
+
+
+async def test_what_grpc_itself_makes_of_headers_forges_no_line(
+    tmp_path: Path, engine: FakeEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = (b"grpc-timeout", b"grpc-encoding")
+    async with logged(tmp_path, engine, "json") as gateway:
+        for name in names:
+            header = (name, f'1\n{{"event": "{FORGED}"}}'.encode())
+            headers = http2.header_block(
+                http2.call_headers("/inference.GRPCInferenceService/ModelInfer", header)
+            )
+            async with http2.connected(gateway.grpc_port) as peer:
+                await peer.send(http2.frame(http2.HEADERS, headers, stream=1, flags=http2.END_HEADERS))
+                await peer.body(1, http2.message(b""))
+                await peer.until_over(1)
+
+    assert FORGED not in capfd.readouterr().err
 
 
 def check_lines(text: str, log_format: str) -> None:

@@ -2,6 +2,7 @@
 #include <absl/synchronization/mutex.h>
 #include <pybind11/pybind11.h>
 
+#include "grpc_edge/library_log.h"
 #include "python_edge/call.h"
 #include "python_edge/compute.h"
 #include "python_edge/desk.h"
@@ -14,6 +15,7 @@
 PYBIND11_MODULE(_native, module) {
   // Debian builds Abseil so that each lock of gRPC is checked for deadlocks, which costs a few percent.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  seqserve::grpc_edge::tame_library_log();
   using namespace seqserve::python_edge;
   bind_desk(module);
   bind_compute(module);
