@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.pairs import FEWEST_PAIRS
 
+MOST_SECONDS = 3600
 SHOWN = "[default: %(default)s]"
 
 
@@ -25,8 +26,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def read(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """What was asked; exits with 2 for too few pairs and for cores that are not here."""
+    """What was asked; exits with 2 for what cannot be measured so, and for cores that are not here."""
     asked = parser.parse_args()
+    if not MOST_SECONDS >= asked.seconds > 0:
+        parser.error(f"--seconds {asked.seconds:g}: above 0 and at most {MOST_SECONDS}")
+    if asked.server_core == asked.load_core:
+        parser.error(f"--server-core and --load-core are both {asked.load_core}: they take two cores")
     if asked.pairs < FEWEST_PAIRS:
         parser.error(f"--pairs {asked.pairs}: at least {FEWEST_PAIRS}, for an interval of 95 %")
     if missing := {asked.server_core, asked.load_core} - os.sched_getaffinity(0):

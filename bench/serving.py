@@ -56,8 +56,12 @@ class Server:
         return ServerFailed(f"{why}:\n{self.log.read_text(errors='replace')[-2000:]}")
 
     def _of_each(self, asked: str) -> Iterator[Any]:
-        """Of its processes, some of which may end meanwhile."""
-        for member in [self.process, *self.process.children(recursive=True)]:
+        """Of its processes, some of which may end meanwhile. Raises ServerFailed where the server has."""
+        try:
+            family = [self.process, *self.process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            raise self.failed(f"the server ended with exit status {self.process.poll()}") from None
+        for member in family:
             with suppress(psutil.NoSuchProcess):
                 yield getattr(member, asked)()
 
@@ -148,8 +152,10 @@ def started(
 
 def _stop(process: psutil.Popen) -> None:
     """It, and what it started and left behind."""
-    family = process.children(recursive=True) if process.is_running() else []
-    process.send_signal(signal.SIGTERM)
+    family: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):  # it may have ended by itself
+        family = process.children(recursive=True)
+        process.send_signal(signal.SIGTERM)
     _, alive = psutil.wait_procs([process, *family], timeout=STOP_SECONDS)
     for member in alive:
         with suppress(psutil.NoSuchProcess):

@@ -18,7 +18,7 @@ from seqserve.cli.faults import NotTried, Refused
 from seqserve.cli.tables import print_table
 from seqserve.cli.trusted_keys import trusted_keys_option
 from seqserve.cores import available_cores
-from seqserve.errors import DependencyMissing, SettingsInvalid
+from seqserve.errors import ArchiveInvalid, DependencyMissing, NotFound, SettingsInvalid
 from seqserve.settings import Settings
 from seqserve.settings_reading import read_settings
 from seqserve.trust_setup import check_trust, trust_of
@@ -171,10 +171,13 @@ def _settings(flags: dict[str, Any], config: Path | None) -> Settings:
 
 
 def _verified(settings: Settings, targets: Sequence[str]) -> list[Archive]:
-    """The archives, checked as `serve` checks them. Raises ArchiveInvalid, NotFound or StartFault."""
-    paths = wanted_archives(settings, targets)
-    check_trust(settings)
-    return [read_archive(path, trust_of(settings)) for path in paths]
+    """The archives, checked as `serve` checks them. Raises StartFault or NotTried, for 1 says no to the bound."""
+    try:
+        paths = wanted_archives(settings, targets)
+        check_trust(settings)
+        return [read_archive(path, trust_of(settings)) for path in paths]
+    except (ArchiveInvalid, NotFound) as error:
+        raise NotTried(str(error)) from error
 
 
 def _measure(settings: Settings, archives: Sequence[Archive], rounds: int, p99_seconds: float) -> Measured:
