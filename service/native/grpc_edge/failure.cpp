@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "core/engine.h"
+#include "grpc_edge/engine_fault.h"
 #include "wire/status_details.h"
 
 namespace seqserve::grpc_edge {
@@ -47,9 +47,7 @@ Failure failure_of(const std::exception_ptr& thrown) {
   try {
     std::rethrow_exception(thrown);
   } catch (const EngineFault& fault) {
-    Failure failure{static_cast<StatusCode>(fault.code), fault.what(), fault.reason, std::nullopt, fault.number};
-    if (fault.retry_after >= Time{0}) failure.retry_after = fault.retry_after;
-    return failure;
+    return {fault.code, fault.what(), fault.reason, fault.retry_after, fault.number};
   } catch (...) {
     return no_answer();
   }
