@@ -21,6 +21,13 @@ class Refused(Exception):
     `closing`, as in seqserve.batching.admission.
     """
 
+class LimitFault(ValueError):
+    """A limit of a Version for which there is not enough staging memory.
+
+    args: (field, came, accepted). field: `max_batch_rows` or `max_request_rows`. accepted: the most that
+    there is room for.
+    """
+
 class Desk:
     """What native threads have to tell; readable as a file when something lies here.
 
@@ -89,14 +96,15 @@ class Version:
         max_queue_delay_ns: int,
         max_batch_ns: int,
         compute: Callable[[FloatArray, FloatArray], None],
-        allocate: Callable[[int], FloatArray] | None = None,
+        allocate: Callable[[int], FloatArray | None] | None = None,
         runs_anywhere: bool = False,
     ) -> None:
         """number: what the news call it. compute: rows [n, input width] in, writes [n, output width]; raises
         EngineFault; called on a thread of `runners`. Both arrays are valid during the call only.
-        allocate: memory for so many floats, pinned perhaps, for the first buffers. runs_anywhere:
-        each batch ends by itself, so that the server's thread may compute those that prove quick (below half
-        a millisecond) instead of handing them over. Raises ValueError for limits that cannot hold."""
+        allocate: memory for so many floats, pinned perhaps, for the first three buffers; None for the host's.
+        What it raises is raised. runs_anywhere: each batch ends by itself, so that the server's thread may
+        compute those that prove quick (below half a millisecond) instead of handing them over. Raises
+        LimitFault, and ValueError for limits that no request could pass."""
     def open(self) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...
