@@ -107,6 +107,12 @@ Failure too_many_calls(std::size_t limit) {
   return overloaded("the gateway answers " + std::to_string(limit) + " such calls at once, and has as many", kRetryLater);
 }
 
+Failure too_many_bytes(std::size_t limit) {
+  return overloaded("the gateway holds " + std::to_string(limit) +
+                        " bytes of such calls' messages at once, and has no room for this one",
+                    kRetryLater);
+}
+
 Failure out_of_time(Time timeout) { return late("no answer within " + text(seconds(timeout), 6) + " s"); }
 
 Failure no_answer() { return {StatusCode::INTERNAL, "", "INTERNAL", std::nullopt, 0}; }

@@ -123,7 +123,12 @@ void InferStream::hand_over(std::uint64_t number, const grpc::ByteBuffer& messag
     return;
   }
   has_place_ = true;
-  elsewhere_.insert(number);
+  std::optional<ByteRoom::Share> room = edge_.take_room(InferService::kModelStreamInfer, message);
+  if (!room) {
+    put(refusal(too_many_bytes(edge_.limits.max_bytes_elsewhere), "", number));
+    return;
+  }
+  elsewhere_.emplace(number, std::move(*room));
   edge_.elsewhere.streamed(handle_, edge_.envelope_of(call_->context, call_->context.method()), number, message);
 }
 

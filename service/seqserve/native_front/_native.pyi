@@ -191,11 +191,12 @@ class Server:
         default_timeout_ns: int,
         max_timeout_ns: int,
         max_python_calls: int,
+        max_python_bytes: int,
     ) -> None:
         """options: of gRPC's core; `grpc.max_allowed_incoming_connections` holds with each version of it.
-        max_python_calls: calls that Python may have under way; beyond them they are refused here as
-        RESOURCE_EXHAUSTED. runners: the server's thread computes by itself what it brings and what is quick,
-        see Version."""
+        max_python_calls: calls that Python may have under way. max_python_bytes: of their messages that have
+        no answer, at least max_message_bytes. What is beyond them is refused here as RESOURCE_EXHAUSTED.
+        runners: the server's thread computes by itself what it brings and what is quick, see Version."""
     def listen(
         self, address: str, identity: Callable[[], tuple[bytes, bytes, bytes | None] | None] | None
     ) -> int:
@@ -216,8 +217,8 @@ class Server:
         """Hot requests that were refused since `drain`."""
     @property
     def refused_calls(self) -> int:
-        """Inference requests that were refused as RESOURCE_EXHAUSTED because of max_python_calls: calls, and
-        messages of native streams. They are in no RequestLedger."""
+        """Inference requests that were refused as RESOURCE_EXHAUSTED because of max_python_calls or
+        max_python_bytes: calls, and messages of native streams. They are in no RequestLedger."""
     def stop(self, grace_ns: int) -> None:
         """Refuse new calls, wait so long for those in flight, cancel the rest, join the thread."""
 
