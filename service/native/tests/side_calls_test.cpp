@@ -170,6 +170,9 @@ TEST_F(SideCalls, MessagesBeyondTheBytesAreRefused) {
   stream.write(std::string("fives"));
   EXPECT_NE(stream.answer().error_message().find("no room for this one"), std::string::npos);
   EXPECT_EQ(server->refused_calls(), 2U);
+  stream.writes_done();
+  EXPECT_TRUE(stream.finish().ok());
+  EXPECT_EQ(elsewhere.count("over"), 0U) << "nobody there has heard of that stream";
   EXPECT_TRUE(client.call(good_bytes()).ok()) << "the hot path has its own limits";
 
   waiting.handle->tell(&Answerable::reply, buffer_of("!"), Pairs{});
