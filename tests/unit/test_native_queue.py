@@ -173,6 +173,20 @@ async def test_limits_without_memory_name_the_setting_and_what_is_accepted(
     assert "or serve with --front python" in refused.value.hint
 
 
+async def test_after_a_burst_rows_lie_where_the_model_wants_them_again(make: Make) -> None:
+    model = Keeping()
+    batcher = batcher_of(await make(max_batch_size=4), model)
+    part = Part(np.ones((20, *INPUT), np.float32), 20)
+    await batcher.submit([part], deadline=None)
+    assert model.lay_there.count(False) == 2  # five buffers, of which three are the model's
+    model.lay_there.clear()
+    for _ in range(5):
+        await batcher.submit([Part(np.ones((3, *INPUT), np.float32), 3)], deadline=None)
+    await batcher.aclose()
+
+    assert model.lay_there == [True] * 5
+
+
 async def test_a_model_without_room_for_rows_says_why(make: Make) -> None:
     class Full(Direct):
         def staging_memory(self, _: int) -> FloatArray | None:
