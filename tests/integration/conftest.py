@@ -18,7 +18,7 @@ from support.engines import FakeEngine
 from support.gateway import running_gateway
 
 BOTH_FRONTS = frozenset({
-    "test_absence", "test_access", "test_client", "test_client_streams", "test_concurrency", "test_connection_limits", "test_drain",
+    "test_absence", "test_access", "test_client", "test_client_streams", "test_client_tokens", "test_concurrency", "test_connection_limits", "test_drain",
     "test_health_and_metrics", "test_hostile_bytes", "test_hostile_errors", "test_hostile_http2",
     "test_hostile_lists", "test_hostile_logs", "test_hostile_names", "test_hostile_shapes", "test_hot_reload",
     "test_native_front", "test_oip", "test_oip_canary", "test_oip_repository", "test_oip_statistics", "test_oip_stream",

@@ -13,8 +13,12 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from grpc_reflection.v1alpha._base import BaseReflectionServicer
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from structlog.testing import capture_logs
 
 from seqserve.gateway import Gateway
+from seqserve.grpc_api.health_statuses import Statuses
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.v1 import prediction_pb2
 from seqserve.repository.table import Repository
@@ -101,6 +105,55 @@ async def test_over_http_it_tells_nothing(
         assert reply.status_code == 500
         assert reply.json().keys() == {"error", "reason", "request_id"}
         assert not TELLTALE.search(f"{reply.text} {reply.headers}")
+
+
+HEALTH = "/grpc.health.v1.Health"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+
+
+async def ended(call: Any) -> grpc.aio.AioRpcError:
+    """How a call that reads replies until there are no more has been refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        async for _ in call:
+            pass
+    return refusal.value
+
+
+@pytest.mark.parametrize("what", ["Check", "List", "Watch", "reflection"])
+async def test_in_services_that_are_not_ours_it_tells_nothing(
+    channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise FAULTS[0]
+
+    for name in ("find", "all"):
+        monkeypatch.setattr(Statuses, name, fail)
+    monkeypatch.setattr(BaseReflectionServicer, "_list_services", fail)
+    metadata = (("x-request-id", "mine"),)
+    with capture_logs() as logged:
+        if what == "reflection":
+            asked = iter([ServerReflectionRequest(list_services="").SerializeToString()])
+            error = await ended(channel.stream_stream(REFLECTION, None, None)(asked, metadata=metadata))
+        elif what == "Watch":
+            error = await ended(channel.unary_stream(f"{HEALTH}/Watch", None, None)(b"", metadata=metadata))
+        else:
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await channel.unary_unary(f"{HEALTH}/{what}", None, None)(b"", metadata=metadata)
+            error = refusal.value
+
+    assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, "internal error; request id mine")
+    assert not TELLTALE.search(all_of(error))
+    [line] = [line for line in logged if line["event"] == "call failed"]
+    assert (line["request_id"], line["exc_info"]) == ("mine", FAULTS[0])
+
+
+async def test_what_is_no_message_of_reflection_is_the_callers_fault(channel: grpc.aio.Channel) -> None:
+    error = await ended(channel.stream_stream(REFLECTION, None, None)(iter([b"\xff\xff"])))
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == (
+        "message: 2 bytes that do not parse; accepted: a protobuf grpc.reflection.v1alpha.ServerReflectionRequest"
+    )
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/v2/health/ready", "/metrics"])

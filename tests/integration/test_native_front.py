@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import socket
 from collections.abc import Iterator
@@ -13,11 +14,14 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from seqserve.gateway import Gateway
 from seqserve.pb import inference_pb2 as pb
+from seqserve.signature import Signature
 from support import http2
 from support.archives import make_archive
+from support.contract import signature_document
 from support.engines import FakeEngine
 from support.gateway import running_gateway
 from support.http2 import END_HEADERS, END_STREAM, call_headers, connected, frame, header_block
@@ -78,16 +82,42 @@ async def test_connections_are_taken_again_once_there_are_files(gateway: Gateway
     assert len(rows_of(reply)) == 1
 
 
-async def test_requests_that_are_refused_because_python_has_too_many_are_counted(
-    tmp_path: Path, engine: FakeEngine, front: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_version_whose_limits_take_too_much_memory_fails_and_the_others_serve(
+    tmp_path: Path, engine: FakeEngine, front: str
 ) -> None:
+    document = json.loads(signature_document("tiny_image"))
+    document["input"]["shape"], document["max_batch_size"] = [-1, 65536], 1
+    document["example_shapes"] = [{"shape": [65536], "layout": "flat"}]
+    wide = make_archive(tmp_path, "wide", signature=Signature.parse(json.dumps(document).encode()))
+    many = {"max_request_examples": 20000, "max_queue_size": 20000}
+    with capture_logs() as logged:
+        async with running_gateway([make_archive(tmp_path), wide], engine, **many) as gateway:
+            [entry] = gateway.repository.versions_of("wide")
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+                assert len(rows_of(await inference_stub(channel).ModelInfer(GOOD))) == 1
+    refused = [line["reason"] for line in logged if line["event"] == "model refused"]
+    if front == "python":
+        assert (entry.reason, refused) == ("", [])  # each request has its own memory there
+        return
+    assert entry.reason == "SETTINGS_INVALID"
+    assert refused == [
+        "max_request_examples: 20000; accepted for wide 1: at most 4095, which the native front has staging memory for"
+    ]
+    assert "wide/1" in engine.unloaded
+
+
+@pytest.mark.parametrize("limit", ["MAX_PYTHON_CALLS", "LARGEST_MESSAGES"])
+async def test_requests_that_are_refused_because_python_has_too_many_are_counted(
+    tmp_path: Path, engine: FakeEngine, front: str, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    words = {"MAX_PYTHON_CALLS": "0 such calls at once", "LARGEST_MESSAGES": "holds 0 bytes"}[limit]
     if front != "native":
         pytest.skip("grpc.aio hands everything to Python")
-    monkeypatch.setattr("seqserve.native_front.front.MAX_PYTHON_CALLS", 0)
+    monkeypatch.setattr(f"seqserve.native_front.front.{limit}", 0)
     async with running_gateway([make_archive(tmp_path)], engine) as gateway:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
             for _ in range(3):
-                with pytest.raises(grpc.aio.AioRpcError, match="at once") as refusal:
+                with pytest.raises(grpc.aio.AioRpcError, match=words) as refusal:
                     await inference_stub(channel).ModelInfer(pb.ModelInferRequest(model_name="tiny"))
                 assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.http_port}") as http:

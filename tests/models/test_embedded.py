@@ -128,6 +128,11 @@ async def test_a_model_computes_in_the_thread_that_asks_it_to(digit: Archive) ->
         np.testing.assert_array_equal(out, rows)
 
 
+async def test_the_cpu_computes_on_any_memory(digit: Archive) -> None:
+    async with engine_on("cpu") as engine:
+        assert (await engine.load(digit)).staging_memory(1024) is None
+
+
 async def test_what_is_computed_must_fit_where_it_goes(digit: Archive) -> None:
     async with engine_on("cpu") as engine:
         model = await engine.load(digit)

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from seqserve.archive import Archive
-from seqserve.engines.base import DeviceMemory, LoadedModel
-from seqserve.engines.embedded import EmbeddedEngine
+from seqserve.engines.base import DeviceMemory, FloatArray, LoadedModel
+from seqserve.engines.embedded import EmbeddedEngine, EmbeddedModel
 from seqserve.engines.embedded_staging import bucket_of, buckets_up_to
 from seqserve.errors import ArchiveInvalid, EngineContractError, EngineUnavailable, Overloaded
 from seqserve.golden import check_golden
@@ -41,6 +41,13 @@ class Misfit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x @ x if x.shape[0] == 2 else x  # not: out of memory
+
+
+class Crowded(nn.Module):
+    """Answers how many rows came with each; one alone as it is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x, x.shape[0]) if x.shape[0] > 1 else x
 
 
 class OneRowLess(nn.Module):
@@ -88,13 +95,22 @@ def digit(tmp_path: Path) -> Archive:
 
 
 @pytest.fixture
-async def model(engine: EmbeddedEngine, digit: Archive, gpu: FakeGpu) -> LoadedModel:
+async def model(engine: EmbeddedEngine, digit: Archive, gpu: FakeGpu) -> EmbeddedModel:
     """`digit`, loaded; what the load copied is forgotten."""
     loaded = await engine.load(digit)
     gpu.sizes.clear()
     gpu.threads.clear()
     gpu.pinned_elements.clear()
     return loaded
+
+
+def staged(model: EmbeddedModel, rows: FloatArray) -> FloatArray:
+    """The rows in memory that the model has given for them."""
+    memory = model.staging_memory(rows.size)
+    assert memory is not None
+    staged_rows = memory.reshape(rows.shape)
+    staged_rows[:] = rows
+    return staged_rows
 
 
 @pytest.mark.parametrize(
@@ -154,6 +170,57 @@ async def test_no_buffer_is_written_while_a_copy_may_read_it(
     await model.infer(2 * HALF)
 
     assert gpu.overwritten == 0
+
+
+async def test_a_batch_that_lies_in_staging_memory_travels_from_there(
+    model: EmbeddedModel, gpu: FakeGpu
+) -> None:
+    rows, out = staged(model, IMAGES[:5]), np.zeros((5, 10), np.float32)
+    await asyncio.to_thread(model.compute, rows, out)
+
+    assert (gpu.copied_from, gpu.sizes) == (rows.ctypes.data, [5])
+    assert gpu.pinned_elements == [rows.size]  # and none for the lane
+    np.testing.assert_allclose(out, eager(IMAGES[:5]), rtol=1e-5, atol=1e-5)
+
+
+async def test_a_batch_in_staging_memory_is_padded_on_the_device(
+    engine: EmbeddedEngine, gpu: FakeGpu, tmp_path: Path
+) -> None:
+    model = await engine.load(line_archive(tmp_path, scripted(Crowded())))
+    rows, out = staged(model, np.full((5, 1), 0.5, np.float32)), np.zeros((5, 1), np.float32)
+    await asyncio.to_thread(model.compute, rows, out)
+
+    assert out.tolist() == [[8.0]] * 5
+    assert gpu.sizes[-1] == 5
+
+
+async def test_staging_memory_is_the_callers_again_when_a_batch_has_failed(
+    engine: EmbeddedEngine, gpu: FakeGpu, tmp_path: Path
+) -> None:
+    model = await engine.load(line_archive(tmp_path, scripted(Touchy())))
+    rows, out = staged(model, -HALF), np.zeros((1, 1), np.float32)
+
+    def fail_and_go_on() -> None:
+        with pytest.raises(EngineContractError, match="negative"):
+            model.compute(rows, out)
+        rows[:] = 0.5
+        model.compute(rows, out)
+
+    await asyncio.to_thread(fail_and_go_on)
+    assert (out.item(), gpu.overwritten) == (0.5, 0)
+
+
+async def test_a_host_without_memory_to_pin_is_full(
+    model: EmbeddedModel, gpu: FakeGpu, told: list[str]
+) -> None:
+    gpu.fault = torch.AcceleratorError("CUDA error: out of memory")
+    with pytest.raises(Overloaded):
+        model.staging_memory(1024)
+    gpu.fault = RuntimeError("CUDA error: OS call failed")
+    with pytest.raises(Overloaded, match="no memory for batches: CUDA error: OS call failed"):
+        model.staging_memory(1024)
+
+    assert told == ["full"]
 
 
 async def test_slots_compute_side_by_side_each_with_its_own_buffer(digit: Archive, gpu: FakeGpu) -> None:

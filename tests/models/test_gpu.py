@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -95,6 +96,24 @@ async def test_a_batch_travels_by_one_copy_from_pinned_memory(digit: Archive) ->
 
     copies = [event.name for event in profiled.events() if "HtoD" in event.name]
     assert copies == ["Memcpy HtoD (Pinned -> Device)"]
+
+
+async def test_a_batch_in_staging_memory_travels_by_one_copy_from_there(digit: Archive) -> None:
+    bound = tolerance_on("cuda:0")
+    async with engine_on("cuda:0") as engine:
+        model = await engine.load(digit)
+        images, out = IMAGES[:5], np.zeros((5, 10), np.float32)
+        memory = model.staging_memory(images.size)
+        assert memory is not None
+        rows = memory.reshape(images.shape)
+        rows[:] = images
+        await asyncio.to_thread(model.compute, rows, out)
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            await asyncio.to_thread(model.compute, rows, out)
+
+    copies = [event.name for event in profiled.events() if "HtoD" in event.name]
+    assert copies == ["Memcpy HtoD (Pinned -> Device)"]
+    np.testing.assert_allclose(out, eager(images), rtol=bound.relative, atol=bound.absolute)
 
 
 async def test_a_full_gpu_refuses_a_batch_and_answers_the_next(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from seqserve.engines.base import DeviceMemory
+from seqserve.engines.base import DeviceMemory, FloatArray
 from seqserve.engines.embedded_staging import Event, Lane, StagedLane
 
 
@@ -18,6 +18,7 @@ class FakeGpu:
 
     sizes: rows of each copy, in order. threads: the names of those that copied.
     pinned_elements: of each pinned buffer. last: the latest copy's rows.
+    copied_from: the address of the latest copy's first row.
     fault: raised by the next copies. is_broken: whether it answers nothing more.
     overwritten: buffers that were written while a copy may still have read them.
     before_copy: called in the copying thread.
@@ -29,9 +30,11 @@ class FakeGpu:
     threads: list[str] = field(default_factory=list)
     pinned_elements: list[int] = field(default_factory=list)
     last: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    copied_from: int = 0
     fault: Exception | None = None
     is_broken: bool = False
     overwritten: int = 0
+    _pinned: list[torch.Tensor] = field(default_factory=list)
     _sent: list[weakref.ref[torch.Tensor]] = field(default_factory=list)
     _reading: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
@@ -48,7 +51,18 @@ class FakeGpu:
 
     def pinned(self, elements: int) -> torch.Tensor:
         self.pinned_elements.append(elements)
-        return torch.full((elements,), torch.nan)  # what nobody wrote
+        self._pinned.append(torch.full((elements,), torch.nan))  # what nobody wrote
+        return self._pinned[-1]
+
+    def is_pinned(self, rows: torch.Tensor) -> bool:
+        begin, end = rows.data_ptr(), rows.data_ptr() + rows.nbytes
+        return any(each.data_ptr() <= begin and end <= each.data_ptr() + each.nbytes for each in self._pinned)
+
+    def staging_memory(self, numbers: int) -> FloatArray:
+        if self.fault is not None:
+            raise self.fault
+        memory: FloatArray = self.pinned(numbers).numpy()
+        return memory
 
     def to_device(self, staged: torch.Tensor) -> torch.Tensor:
         self.before_copy()
@@ -61,6 +75,7 @@ class FakeGpu:
         self.threads.append(threading.current_thread().name)
         self._sent.append(weakref.ref(sent))
         self.last = sent.clone()
+        self.copied_from = staged.data_ptr()
         return sent
 
     def event(self) -> Event:

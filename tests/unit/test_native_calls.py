@@ -89,14 +89,32 @@ async def test_an_abort_that_the_handler_keeps_to_itself_stays_the_end() -> None
     assert call.did == [("finish", 5, "not here", ())]
 
 
-async def test_an_exception_is_told_as_grpc_aio_tells_it() -> None:
+async def test_an_exception_is_told_as_the_boundary_tells_it() -> None:
     async def fail(_: bytes, __: Any) -> bytes:
+        raise ValueError("secret")
+
+    with capture_logs() as logged:
+        call = World(Fail=unary(fail)).desk.call("/a.B/Fail", b"", metadata=[("x-request-id", "mine")])
+        await settle()
+    [(what, code, words, trailing)] = call.did
+    assert (what, code, words) == ("finish", 13, "internal error; request id mine")
+    assert dict(trailing)["x-request-id"] == "mine"
+    assert b"secret" not in dict(trailing)["grpc-status-details-bin"]
+    assert [(line["event"], line["method"], line["request_id"]) for line in logged] == [
+        ("call failed", "/a.B/Fail", "mine")
+    ]
+
+
+async def test_a_handler_that_fails_after_its_call_has_ended_is_left_alone() -> None:
+    async def fail(_: bytes, context: Any) -> bytes:
+        with suppress(grpc.aio.AbortError):
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not here")
         raise ValueError("secret")
 
     with capture_logs() as logged:
         call = World(Fail=unary(fail)).desk.call("/a.B/Fail", b"")
         await settle()
-    assert call.did == [("finish", 2, "Unexpected <class 'ValueError'>: secret", ())]
+    assert call.did == [("finish", 5, "not here", ())]
     assert [line["method"] for line in logged] == ["/a.B/Fail"]
 
 

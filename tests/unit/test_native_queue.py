@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 import traceback
 import weakref
@@ -12,9 +13,17 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 
-from seqserve.engines.base import FloatArray
-from seqserve.errors import EngineContractError, EngineUnavailable, InvalidRequest, Overloaded
-from support.row_batchers import INPUT, OUTPUT, Make, answers, native_benches
+from seqserve.batching.admission import BatchLimits, Part
+from seqserve.engines.base import FloatArray, LoadedModel
+from seqserve.errors import (
+    EngineContractError,
+    EngineUnavailable,
+    InvalidRequest,
+    Overloaded,
+    SettingsInvalid,
+)
+from seqserve.signature import Signature
+from support.row_batchers import INPUT, OUTPUT, SIGNATURE, Make, RowBench, answers, native_benches
 
 pytest.importorskip("seqserve.native_front._native", reason="the native front is not built here")
 
@@ -22,6 +31,7 @@ from seqserve.native_front import _native
 from seqserve.native_front.computing import Compute, computing
 from seqserve.native_front.desk import EventDesk
 from seqserve.native_front.faults import KEPT_FAULTS, Faults
+from seqserve.native_front.queue import NativeBatcher
 from seqserve.native_front.slots import ComputeSlots
 
 
@@ -90,11 +100,100 @@ class Direct:
             raise Overloaded("no memory left for this batch")
         out[:] = 2 * batch.reshape(len(batch), -1)[:, :1]
 
+    def staging_memory(self, _: int) -> FloatArray | None:
+        return None
+
     async def infer(self, batch: FloatArray) -> FloatArray:
         raise NotImplementedError
 
     async def unload(self) -> None:
         pass
+
+
+class Keeping(Direct):
+    """Wants rows to lie in memory of its own, as an engine on a GPU does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory: list[FloatArray] = []
+        self.lay_there: list[bool] = []
+
+    def staging_memory(self, numbers: int) -> FloatArray:
+        self.memory.append(np.zeros(numbers, np.float32))
+        return self.memory[-1]
+
+    def compute(self, batch: FloatArray, out: FloatArray) -> None:
+        self.lay_there.append(any(np.shares_memory(batch, each) for each in self.memory))
+        out[:] = 2 * batch.reshape(len(batch), -1)[:, :1]
+
+
+def batcher_of(
+    bench: RowBench,
+    model: LoadedModel,
+    batch: int = 4,
+    signature: Signature = SIGNATURE,
+    most: int = 100,
+) -> NativeBatcher:
+    """Another version, whose batches run in the same slot."""
+    return NativeBatcher(
+        bench.native["queues"], signature, model, BatchLimits(batch), max_request_examples=most,
+        ledger=_native.BatchLedger([1], [1]), observer=bench.notes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Direct, Keeping])
+async def test_rows_lie_where_a_model_that_computes_wants_them(make: Make, kind: type[Direct]) -> None:
+    model = kind()
+    batcher = batcher_of(await make(max_batch_size=4), model)
+    for first in (1.0, 2.0, 3.0, 4.0, 5.0):
+        part = Part(np.full((3, *INPUT), first, np.float32), 3)
+        [outcome] = await batcher.submit([part], deadline=None)
+        assert (outcome.result == 2 * first).all()
+    await batcher.aclose()
+
+    if isinstance(model, Keeping):
+        assert model.lay_there == [True] * 5
+        assert [len(each) for each in model.memory] == [4 * (math.prod(INPUT) + math.prod(OUTPUT))] * 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "most", "words"),
+    [
+        ([-1, 1, 65536], 20000, "max_request_examples: 20000; accepted for tiny_image 1: at most 4095"),
+        ([-1, 1, 65536], 4096, "max_request_examples: 4096; accepted for tiny_image 1: at most 4095"),
+        ([-1, 1, 2**26], 1, "max_batch_size: 1; accepted for tiny_image 1: at most 0"),
+    ],
+)
+async def test_limits_without_memory_name_the_setting_and_what_is_accepted(
+    make: Make, shape: list[int], most: int, words: str
+) -> None:
+    wide = SIGNATURE.model_copy(update={"input": SIGNATURE.input.model_copy(update={"shape": shape})})
+    with pytest.raises(SettingsInvalid, match=words) as refused:
+        batcher_of(await make(max_batch_size=4), Direct(), batch=1, signature=wide, most=most)
+    assert "or serve with --front python" in refused.value.hint
+
+
+async def test_after_a_burst_rows_lie_where_the_model_wants_them_again(make: Make) -> None:
+    model = Keeping()
+    batcher = batcher_of(await make(max_batch_size=4), model)
+    part = Part(np.ones((20, *INPUT), np.float32), 20)
+    await batcher.submit([part], deadline=None)
+    assert model.lay_there.count(False) == 2  # five buffers, of which three are the model's
+    model.lay_there.clear()
+    for _ in range(5):
+        await batcher.submit([Part(np.ones((3, *INPUT), np.float32), 3)], deadline=None)
+    await batcher.aclose()
+
+    assert model.lay_there == [True] * 5
+
+
+async def test_a_model_without_room_for_rows_says_why(make: Make) -> None:
+    class Full(Direct):
+        def staging_memory(self, _: int) -> FloatArray | None:
+            raise Overloaded("no memory to pin")
+
+    with pytest.raises(Overloaded, match="no memory to pin"):
+        batcher_of(await make(max_batch_size=4), Full())
 
 
 def test_a_model_that_computes_directly_runs_in_the_calling_thread() -> None:
@@ -269,6 +368,9 @@ def test_memory_for_the_first_buffers_is_asked_of_python_and_later_buffers_are_t
     version.abort()
     with pytest.raises(ValueError, match="less memory"):
         version_of(Doubling(), lambda floats: np.zeros(floats - 1, np.float32))
+    for other in (np.zeros(99, np.float64), np.zeros((99, 2), np.float32)[:, 0]):
+        with pytest.raises(ValueError, match="no FP32, or lies in pieces"):
+            version_of(Doubling(), lambda _, other=other: other)  # type: ignore[misc]
 
 
 async def test_rows_lie_in_the_staging_buffer_and_what_is_written_is_the_answer(make: Make) -> None:

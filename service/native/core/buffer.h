@@ -24,14 +24,17 @@ struct Entry {
 // Leased from the first reservation to the last reply: `holders` counts the pieces that hold it.
 class Buffer {
  public:
-  Buffer(const RowWidths& widths, std::size_t capacity, const Memory& memory)
-      : widths_(widths),
+  Buffer(const RowWidths& widths, std::size_t capacity, const Memory& memory, bool is_first_)
+      : is_first(is_first_),
+        widths_(widths),
         input_(memory(capacity * (widths.input + widths.output))),
         output_(input_.get() + capacity * widths.input) {}
 
   float* input(std::size_t row) const { return input_.get() + row * widths_.input; }
   float* output(std::size_t row) const { return output_ + row * widths_.output; }
 
+  // Made with the version, and not when the others were in use.
+  const bool is_first;
   Phase phase = Phase::gathering;
   // By offset. Rows up to used_rows are given out, gaps of callers who left among them.
   std::vector<Entry> entries;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <string>
 
 namespace seqserve {
 
@@ -25,12 +24,9 @@ std::size_t buffer_bytes(const RowWidths& widths, const Limits& limits) {
   check(widths, limits);
   const std::size_t most = kMaxBufferBytes / sizeof(float);
   // Divisions, since a product of such numbers could overflow.
-  const bool fits = widths.input <= most && widths.output <= most &&
-                    limits.max_batch_rows <= most / (widths.input + widths.output);
-  if (!fits) {
-    throw std::invalid_argument("a batch of " + std::to_string(limits.max_batch_rows) + " rows takes more than " +
-                                std::to_string(kMaxBufferBytes) + " bytes");
-  }
+  const bool has_room = widths.input <= most && widths.output <= most;
+  const std::size_t accepted = has_room ? most / (widths.input + widths.output) : 0;
+  if (limits.max_batch_rows > accepted) throw LimitFault("max_batch_rows", limits.max_batch_rows, accepted);
   return limits.max_batch_rows * (widths.input + widths.output) * sizeof(float);
 }
 
@@ -40,10 +36,8 @@ std::size_t count_buffers(const RowWidths& widths, const Limits& limits) {
   const std::size_t rows = std::max(limits.max_queue_rows, limits.max_request_rows);
   const std::size_t wanted = 2 * divide_up(rows, limits.max_batch_rows) + kLeastBuffers;
   const std::size_t count = std::max(kLeastBuffers, std::min(wanted, affordable));
-  if (divide_up(limits.max_request_rows, limits.max_batch_rows) > count) {
-    throw std::invalid_argument("a request of " + std::to_string(limits.max_request_rows) + " rows needs more than " +
-                                std::to_string(count) + " staging buffers");
-  }
+  const std::size_t accepted = count * limits.max_batch_rows;
+  if (limits.max_request_rows > accepted) throw LimitFault("max_request_rows", limits.max_request_rows, accepted);
   return count;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <stdexcept>
+#include <string>
 
 #include "core/clock.h"
 
@@ -30,11 +32,26 @@ struct Limits {
   Time max_batch_time = kNever;
 };
 
-// Input and output of one batch. Throws std::invalid_argument above kMaxBufferBytes.
+// A limit for which there is not enough staging memory. field: of Limits. accepted: the most that there is room for.
+struct LimitFault : std::invalid_argument {
+  LimitFault(const char* field_, std::size_t came_, std::size_t accepted_)
+      : std::invalid_argument(std::string(field_) + ": " + std::to_string(came_) + "; there is staging memory for " +
+                              std::to_string(accepted_)),
+        field(field_),
+        came(came_),
+        accepted(accepted_) {}
+
+  const char* field;
+  std::size_t came;
+  std::size_t accepted;
+};
+
+// Input and output of one batch. Throws std::invalid_argument for limits that no request could pass, LimitFault
+// above kMaxBufferBytes.
 std::size_t buffer_bytes(const RowWidths& widths, const Limits& limits);
 
-// How many buffers a version may have. Throws std::invalid_argument for limits that no request could
-// pass, or where the largest request would not fit into them.
+// How many buffers a version may have. Throws as `buffer_bytes`, and LimitFault where the largest request would
+// not fit into them.
 std::size_t count_buffers(const RowWidths& widths, const Limits& limits);
 
 }  // namespace seqserve

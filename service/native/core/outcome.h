@@ -49,7 +49,7 @@ struct Receipt {
 };
 
 // parts: the rows in the order of the request, valid until the callback returns; none unless answered.
-// failure: what the engine threw where it failed, an EngineFault perhaps; null otherwise.
+// failure: what the engine threw where it failed; null otherwise.
 struct Outcome {
   Ending ending;
   std::vector<Rows> parts;

@@ -20,10 +20,11 @@ Staging::Staging(const RowWidths& widths, const Limits& limits, Memory memory)
       memory_(std::move(memory)) {
   // All that may ever be there, so that neither a reservation nor a release has to grow them.
   buffers_.reserve(max_buffers_);
-  free_.reserve(max_buffers_);
+  free_first_.reserve(kLeastBuffers);
+  free_later_.reserve(max_buffers_);
   for (std::size_t index = 0; index < kLeastBuffers; ++index) {
-    buffers_.push_back(std::make_unique<Buffer>(widths_, capacity_, memory_));
-    free_.push_back(buffers_.back().get());
+    buffers_.push_back(std::make_unique<Buffer>(widths_, capacity_, memory_, /*is_first=*/true));
+    free_first_.push_back(buffers_.back().get());
   }
 }
 
@@ -186,11 +187,11 @@ std::size_t Staging::buffers_needed(const std::vector<std::size_t>& parts) const
 
 // So many free buffers, before anything is placed: a request gets all of its room or none.
 bool Staging::provide(std::size_t count) {
-  if (count > free_.size() + (max_buffers_ - buffers_.size())) return false;
+  if (count > count_free() + (max_buffers_ - buffers_.size())) return false;
   try {
-    while (free_.size() < count) {
-      buffers_.push_back(std::make_unique<Buffer>(widths_, capacity_, memory_));
-      free_.push_back(buffers_.back().get());
+    while (count_free() < count) {
+      buffers_.push_back(std::make_unique<Buffer>(widths_, capacity_, memory_, /*is_first=*/false));
+      free_later_.push_back(buffers_.back().get());
     }
   } catch (const std::bad_alloc&) {
     return false;
@@ -201,8 +202,9 @@ bool Staging::provide(std::size_t count) {
 Buffer& Staging::with_room(std::size_t rows) {
   if (!queue_.empty() && capacity_ - queue_.back()->used_rows >= rows) return *queue_.back();
   // The one that was used last: its memory is still in the caches.
-  queue_.push_back(free_.back());
-  free_.pop_back();
+  std::vector<Buffer*>& free = free_first_.empty() ? free_later_ : free_first_;
+  queue_.push_back(free.back());
+  free.pop_back();
   return *queue_.back();
 }
 
@@ -246,7 +248,7 @@ void Staging::recycle(Buffer& buffer) {
   buffer.phase = Phase::gathering;
   buffer.entries.clear();
   buffer.used_rows = buffer.held_rows = buffer.committed_rows = 0;
-  free_.push_back(&buffer);
+  (buffer.is_first ? free_first_ : free_later_).push_back(&buffer);
 }
 
 }  // namespace seqserve

@@ -64,7 +64,7 @@ class Staging {
   // The oldest batch that gathers; there is one unless is_empty().
   const Buffer& oldest() const { return *queue_.front(); }
   std::size_t waiting_rows() const { return waiting_rows_; }
-  std::size_t buffers_in_use() const { return buffers_.size() - free_.size(); }
+  std::size_t buffers_in_use() const { return buffers_.size() - count_free(); }
   std::size_t max_buffers() const { return max_buffers_; }
 
   // Everybody who waits and is not sealed, in order; a request in several buffers comes several times.
@@ -73,6 +73,7 @@ class Staging {
  private:
   std::vector<std::size_t> cut(std::size_t rows) const;
   std::size_t buffers_needed(const std::vector<std::size_t>& parts) const;
+  std::size_t count_free() const { return free_first_.size() + free_later_.size(); }
   bool provide(std::size_t count);
   Buffer& with_room(std::size_t rows);
   void remove(Buffer& buffer, const Piece& piece);
@@ -85,7 +86,9 @@ class Staging {
   const std::size_t max_buffers_;
   const Memory memory_;
   std::vector<std::unique_ptr<Buffer>> buffers_;
-  std::vector<Buffer*> free_;
+  // Those that there were from the beginning, whose memory may be better than others', and those that came later.
+  std::vector<Buffer*> free_first_;
+  std::vector<Buffer*> free_later_;
   std::deque<Buffer*> queue_;
   std::size_t waiting_rows_ = 0;
 };

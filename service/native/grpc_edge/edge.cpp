@@ -25,6 +25,12 @@ bool Edge::take_place(std::string_view path) {
   return false;
 }
 
+std::optional<ByteRoom::Share> Edge::take_room(std::string_view path, const grpc::ByteBuffer& message) {
+  std::optional<ByteRoom::Share> share = bytes_elsewhere.take(message.Length());
+  if (!share && is_inference(path)) ++refused_calls;
+  return share;
+}
+
 // gRPC's monotonic clock is the core's: both are CLOCK_MONOTONIC.
 Time Edge::deadline_of(const grpc::ServerContext& call) {
   gpr_timespec until = call.raw_deadline();

@@ -44,7 +44,7 @@ class Elsewhere {
   // message: of a unary call whose message is there already; otherwise the handle reads.
   virtual void called(std::shared_ptr<CallHandle> call, Envelope envelope,
                       std::optional<grpc::ByteBuffer> message) = 0;
-  // What the handle has read; none once the caller has sent all.
+  // What the handle has read; none once the caller has sent all, or there was no room for what it sent.
   virtual void message(std::uint64_t call, std::optional<grpc::ByteBuffer> message) = 0;
   virtual void written(std::uint64_t call, bool is_written) = 0;
   // The last that is heard of a call or of a native stream.

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "core/engine.h"
+#include "grpc_edge/engine_fault.h"
 #include "wire/status_details.h"
 
 namespace seqserve::grpc_edge {
@@ -47,9 +47,7 @@ Failure failure_of(const std::exception_ptr& thrown) {
   try {
     std::rethrow_exception(thrown);
   } catch (const EngineFault& fault) {
-    Failure failure{static_cast<StatusCode>(fault.code), fault.what(), fault.reason, std::nullopt, fault.number};
-    if (fault.retry_after >= Time{0}) failure.retry_after = fault.retry_after;
-    return failure;
+    return {fault.code, fault.what(), fault.reason, fault.retry_after, fault.number};
   } catch (...) {
     return no_answer();
   }
@@ -107,6 +105,12 @@ Failure shutting_down() { return unavailable("SHUTTING_DOWN", "the gateway is sh
 
 Failure too_many_calls(std::size_t limit) {
   return overloaded("the gateway answers " + std::to_string(limit) + " such calls at once, and has as many", kRetryLater);
+}
+
+Failure too_many_bytes(std::size_t limit) {
+  return overloaded("the gateway holds " + std::to_string(limit) +
+                        " bytes of such calls' messages at once, and has no room for this one",
+                    kRetryLater);
 }
 
 Failure out_of_time(Time timeout) { return late("no answer within " + text(seconds(timeout), 6) + " s"); }

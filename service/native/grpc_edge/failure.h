@@ -33,6 +33,7 @@ Failure failure_of(const Outcome& outcome, const Limits& limits);
 
 Failure shutting_down();
 Failure too_many_calls(std::size_t limit);
+Failure too_many_bytes(std::size_t limit);
 Failure out_of_time(Time timeout);
 // What the engine answered is no answer.
 Failure no_answer();

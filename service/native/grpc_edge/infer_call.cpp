@@ -8,6 +8,12 @@ namespace seqserve::grpc_edge {
 
 InferCall::InferCall(Edge& edge) : edge_(edge), hot_(edge) { ++edge_.calls; }
 
+// Once it is not counted the edge may go.
+InferCall::~InferCall() {
+  room_.reset();
+  --edge_.calls;
+}
+
 void InferCall::await(Edge& edge) {
   if (edge.is_stopping) return;
   // From here on the call belongs to gRPC's events; the last of them takes it back.
@@ -100,12 +106,23 @@ void InferCall::refuse(const Failure& failure) {
 
 void InferCall::hand_over() {
   if (!edge_.take_place(InferService::kModelInfer)) {
-    request_id_ = edge_.request_ids.of(context_);
-    refuse(too_many_calls(edge_.limits.max_calls_elsewhere));
+    turn_away(too_many_calls(edge_.limits.max_calls_elsewhere));
+    return;
+  }
+  room_ = edge_.take_room(InferService::kModelInfer, message_);
+  if (!room_) {
+    edge_.give_place_back();
+    turn_away(too_many_bytes(edge_.limits.max_bytes_elsewhere));
     return;
   }
   handle_ = std::make_shared<CallHandle>(++edge_.last_id, this);
   edge_.elsewhere.called(handle_, edge_.envelope_of(context_, InferService::kModelInfer), std::move(message_));
+}
+
+void InferCall::turn_away(const Failure& failure) {
+  message_.Clear();
+  request_id_ = edge_.request_ids.of(context_);
+  refuse(failure);
 }
 
 // The one message has gone with the call.

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "grpc_edge/edge.h"
@@ -22,7 +23,7 @@ class InferCall final : public Answerable, private Deadlines::Timed {
   explicit InferCall(Edge& edge);
   InferCall(const InferCall&) = delete;
   InferCall& operator=(const InferCall&) = delete;
-  ~InferCall() { --edge_.calls; }
+  ~InferCall();
 
  private:
   void on_arrived(bool ok);
@@ -36,6 +37,7 @@ class InferCall final : public Answerable, private Deadlines::Timed {
   void expire() override;
   void refuse(const Failure& failure);
   void hand_over();
+  void turn_away(const Failure& failure);
   void free_when_done();
 
   // Answerable.
@@ -56,6 +58,7 @@ class InferCall final : public Answerable, private Deadlines::Timed {
   std::string request_id_;
   // Where somebody elsewhere answers.
   std::shared_ptr<CallHandle> handle_;
+  std::optional<ByteRoom::Share> room_;
   bool is_answered_ = false;
   bool is_finished_ = false;
   bool is_over_ = false;

@@ -122,8 +122,14 @@ void InferStream::hand_over(std::uint64_t number, const grpc::ByteBuffer& messag
     put(refusal(too_many_calls(edge_.limits.max_calls_elsewhere), "", number));
     return;
   }
+  std::optional<ByteRoom::Share> room = edge_.take_room(InferService::kModelStreamInfer, message);
+  if (!room) {
+    if (!has_place_) edge_.give_place_back();
+    put(refusal(too_many_bytes(edge_.limits.max_bytes_elsewhere), "", number));
+    return;
+  }
   has_place_ = true;
-  elsewhere_.insert(number);
+  elsewhere_.emplace(number, std::move(*room));
   edge_.elsewhere.streamed(handle_, edge_.envelope_of(call_->context, call_->context.method()), number, message);
 }
 

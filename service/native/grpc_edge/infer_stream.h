@@ -8,7 +8,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -80,7 +79,8 @@ class InferStream final : public AnswerableStream {
   const std::shared_ptr<StreamHandle> handle_;
   const std::string request_id_;
   std::map<std::uint64_t, HotRequestPtr> hot_;
-  std::set<std::uint64_t> elsewhere_;
+  // Messages that somebody elsewhere is to answer, by their numbers.
+  std::map<std::uint64_t, ByteRoom::Share> elsewhere_;
   std::deque<grpc::ByteBuffer> replies_;
   // How it ends where its caller does not end it.
   std::optional<End> end_;

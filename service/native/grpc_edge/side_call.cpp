@@ -28,10 +28,23 @@ void SideCall::offer() {
     edge_.elsewhere.called(handle_, edge_.envelope_of(call_->context, call_->context.method()), std::nullopt);
     return;
   }
-  const std::string request_id = edge_.request_ids.of(call_->context);
   const std::lock_guard lock(handle_->mutex());
-  is_ending_ = true;
-  end({too_many_calls(edge_.limits.max_calls_elsewhere).status(request_id), {{kRequestId, request_id}}});
+  refuse(too_many_calls(edge_.limits.max_calls_elsewhere));
+}
+
+bool SideCall::take_room(const grpc::ByteBuffer& message) {
+  std::optional<ByteRoom::Share> room = edge_.take_room(call_->context.method(), message);
+  if (room) {
+    rooms_.push_back(std::move(*room));
+  } else {
+    refuse(too_many_bytes(edge_.limits.max_bytes_elsewhere));
+  }
+  return room.has_value();
+}
+
+void SideCall::refuse(const Failure& failure) {
+  const std::string request_id = edge_.request_ids.of(call_->context);
+  end_with({failure.status(request_id), {{kRequestId, request_id}}});
 }
 
 void SideCall::read() {
@@ -51,6 +64,7 @@ void SideCall::write(const grpc::ByteBuffer& message) {
   }
   if (is_writing_) throw std::logic_error("one message is written at a time");
   is_writing_ = true;
+  if (!rooms_.empty()) rooms_.pop_front();
   call_->stream.Write(message, &call_->written);
 }
 
@@ -62,8 +76,11 @@ void SideCall::reply(const grpc::ByteBuffer& message, const Pairs& trailing) {
 }
 
 void SideCall::finish(int code, const std::string& words, const Pairs& trailing) {
+  end_with({{static_cast<grpc::StatusCode>(code), words}, trailing});
+}
+
+void SideCall::end_with(End wished) {
   if (std::exchange(is_ending_, true)) return;
-  End wished{{static_cast<grpc::StatusCode>(code), words}, trailing};
   if (is_writing_) {
     postponed_ = std::move(wished);
   } else {
@@ -81,7 +98,7 @@ void SideCall::on_read(bool ok) {
     const std::lock_guard lock(handle_->mutex());
     is_reading_ = false;
     std::optional<grpc::ByteBuffer> message;
-    if (ok) message = std::move(call_->incoming);
+    if (ok && !is_ending_ && take_room(call_->incoming)) message = std::move(call_->incoming);
     call_->incoming = grpc::ByteBuffer();
     edge_.elsewhere.message(handle_->id(), std::move(message));
   }

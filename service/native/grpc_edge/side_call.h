@@ -1,10 +1,12 @@
 // A call that somebody elsewhere answers, of whatever kind: it reads, writes and ends as it is told.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "grpc_edge/failure.h"
 #include "grpc_edge/generic_call.h"
 #include "grpc_edge/handle.h"
 
@@ -30,6 +32,10 @@ class SideCall final : public Answerable {
   void on_over(bool ok);
 
   void offer();
+  // Room for a message that was read; where there is none the call ends.
+  bool take_room(const grpc::ByteBuffer& message);
+  void refuse(const Failure& failure);
+  void end_with(End wished);
   void end(const End& end);
   void free_when_done();
 
@@ -42,6 +48,8 @@ class SideCall final : public Answerable {
   const GenericCallPtr call_;
   Edge& edge_;
   const std::shared_ptr<CallHandle> handle_;
+  // Of messages without an answer, the oldest first: a message of a stream has one reply.
+  std::deque<ByteRoom::Share> rooms_;
   // A status that has to wait for the message before it.
   std::optional<End> postponed_;
   bool has_place_ = false;

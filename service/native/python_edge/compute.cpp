@@ -2,10 +2,12 @@
 
 #include <pybind11/numpy.h>
 
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
 
+#include "grpc_edge/engine_fault.h"
 #include "python_edge/held.h"
 
 namespace py = pybind11;
@@ -14,7 +16,7 @@ namespace seqserve::python_edge {
 
 namespace {
 
-constexpr int kInternal = 13;  // gRPC's
+using grpc_edge::EngineFault;
 
 // Made with the module, which is never unloaded.
 PyObject* engine_fault = nullptr;
@@ -24,17 +26,21 @@ py::array_t<float> view(const float* numbers, std::size_t count, std::size_t wid
   return py::array_t<float>({count, width}, numbers, py::none());
 }
 
+std::optional<Time> time_of(std::int64_t retry_after_ns) {
+  return retry_after_ns < 0 ? std::nullopt : std::optional(Time{retry_after_ns});
+}
+
 EngineFault translate(const py::error_already_set& error) {
   try {
     if (error.matches(engine_fault)) {
       using Arguments = std::tuple<std::uint64_t, int, std::string, std::string, std::int64_t>;
       const auto [number, code, words, reason, retry_after] = error.value().attr("args").cast<Arguments>();
-      return {number, code, words, reason, Time{retry_after}};
+      return {number, static_cast<grpc::StatusCode>(code), words, reason, time_of(retry_after)};
     }
   } catch (const std::exception&) {
     // An EngineFault with other arguments tells nothing either.
   }
-  return {0, kInternal, "internal error", "INTERNAL", Time{-1}};
+  return {0, grpc::StatusCode::INTERNAL, "internal error", "INTERNAL", std::nullopt};
 }
 
 }  // namespace

@@ -88,15 +88,17 @@ void Server::route(const py::iterable& table) {
 void bind_server(py::module_& module) {
   using py::arg;
   const auto make = [](std::shared_ptr<Desk> desk, std::shared_ptr<Runners> runners, Server::Options options, int max_message_bytes,
-                       std::int64_t default_timeout_ns, std::int64_t max_timeout_ns, std::size_t max_python_calls) {
+                       std::int64_t default_timeout_ns, std::int64_t max_timeout_ns, std::size_t max_python_calls,
+                       std::size_t max_python_bytes) {
     return std::make_unique<Server>(
         std::move(desk), std::move(runners), std::move(options),
-        grpc_edge::CallLimits{max_message_bytes, Time{default_timeout_ns}, Time{max_timeout_ns}, max_python_calls});
+        grpc_edge::CallLimits{max_message_bytes, Time{default_timeout_ns}, Time{max_timeout_ns}, max_python_calls,
+                              max_python_bytes});
   };
   using Release = py::call_guard<py::gil_scoped_release>;
   py::class_<Server>(module, "Server")
       .def(py::init(make), arg("desk"), arg("runners"), py::kw_only(), arg("options"), arg("max_message_bytes"),
-           arg("default_timeout_ns"), arg("max_timeout_ns"), arg("max_python_calls"))
+           arg("default_timeout_ns"), arg("max_timeout_ns"), arg("max_python_calls"), arg("max_python_bytes"))
       .def("listen", &Server::listen, arg("address"), arg("identity").none(true))
       .def("route", &Server::route, arg("table"))
       .def("set_hot", [](Server& server, bool is_hot) { server.edge().set_hot(is_hot); }, arg("is_hot"))

@@ -17,12 +17,19 @@ namespace seqserve::python_edge {
 
 namespace {
 
+// Made with the module, which is never unloaded.
 PyObject* refused_error = nullptr;
+PyObject* limit_fault = nullptr;
 
 [[noreturn]] void raise(const Refused& refused) {
   const py::tuple arguments =
       py::make_tuple(name(refused.reason), refused.waiting_rows, std::int64_t{refused.retry_after.count()});
   PyErr_SetObject(refused_error, arguments.ptr());
+  throw py::error_already_set();
+}
+
+[[noreturn]] void raise(const LimitFault& fault) {
+  PyErr_SetObject(limit_fault, py::make_tuple(fault.field, fault.came, fault.accepted).ptr());
   throw py::error_already_set();
 }
 
@@ -59,7 +66,11 @@ Memory memory_of(const py::object& allocate) {
     if (*left == 0) return host_memory(count);
     --*left;
     const py::gil_scoped_acquire lock;
-    auto array = py::handle(held.get())(count).cast<FloatArray>();
+    const py::object given = py::handle(held.get())(count);
+    if (given.is_none()) return host_memory(count);
+    // A cast would copy what is of another kind, and rows would not lie where the engine looks for them.
+    if (!py::isinstance<FloatArray>(given)) throw std::invalid_argument("memory that is no FP32, or lies in pieces");
+    auto array = given.cast<FloatArray>();
     if (static_cast<std::size_t>(array.size()) < count) throw std::invalid_argument("less memory than was asked for");
     float* numbers = array.mutable_data();
     return {numbers, [owner = hold(std::move(array))](float*) {}};
@@ -69,7 +80,11 @@ Memory memory_of(const py::object& allocate) {
 VersionPtr make_queue(const RowWidths& widths, const Limits& limits, py::object compute, const py::object& allocate,
                       const py::object& engine) {
   Engine first = first_of(engine, engine_of(widths, std::move(compute)));
-  return seqserve::Version::make(widths, limits, std::move(first), clock, memory_of(allocate));
+  try {
+    return seqserve::Version::make(widths, limits, std::move(first), clock, memory_of(allocate));
+  } catch (const LimitFault& fault) {
+    raise(fault);
+  }
 }
 
 // Copies rows that lie in several places into the slots of a ticket.
@@ -218,8 +233,10 @@ void bind_version(py::module_& module) {
   using namespace py::literals;
   using Unlocked = py::call_guard<py::gil_scoped_release>;
   refused_error = PyErr_NewException("seqserve.native_front._native.Refused", nullptr, nullptr);
-  if (refused_error == nullptr) throw py::error_already_set();
+  limit_fault = PyErr_NewException("seqserve.native_front._native.LimitFault", PyExc_ValueError, nullptr);
+  if (refused_error == nullptr || limit_fault == nullptr) throw py::error_already_set();
   module.add_object("Refused", refused_error);
+  module.add_object("LimitFault", limit_fault);
   module.attr("NEVER") = std::int64_t{kNever.count()};
   py::class_<Version, std::shared_ptr<Version>>(module, "Version")
       .def(py::init(&make), "desk"_a, "runners"_a, "ledger"_a, "number"_a, py::kw_only(), "input_width"_a,

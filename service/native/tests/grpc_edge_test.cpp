@@ -1,5 +1,6 @@
 // Hot calls over a real connection: answers, refusals, callers who leave, and a stop in the middle.
 #include "edge_fixture.h"
+#include "grpc_edge/engine_fault.h"
 
 namespace seqserve::testing {
 namespace {
@@ -22,6 +23,22 @@ void expect_sums(const std::string& reply) {
 std::string request_id(const grpc::ClientContext& context) {
   const auto found = context.GetServerTrailingMetadata().find("x-request-id");
   return found == context.GetServerTrailingMetadata().end() ? "" : std::string(found->second.data(), found->second.size());
+}
+
+TEST_F(GrpcEdge, WhatAnEngineKnowsOfItsFailureIsToldToCallers) {
+  Limits limits;
+  limits.max_batch_rows = 4;
+  const auto fail = [](auto...) {
+    throw grpc_edge::EngineFault(7, StatusCode::RESOURCE_EXHAUSTED, "no memory left", "OVERLOADED", 2s);
+  };
+  served.queue = Version::make({2, 1}, limits, fail, clock);
+  served.queue->open();
+  start();
+  const grpc::Status status = Client(port).call(good_bytes());
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(status.error_message(), "no memory left");
+  EXPECT_NE(status.error_details().find("OVERLOADED"), std::string::npos);
+  EXPECT_NE(status.error_details().find("RetryInfo"), std::string::npos);
 }
 
 TEST_F(GrpcEdge, AnswersWithRowsAndCountsThem) {

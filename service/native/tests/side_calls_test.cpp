@@ -146,6 +146,82 @@ TEST_F(SideCalls, ThoseBeyondTheLimitAreRefused) {
   EXPECT_TRUE(next.get().ok());
 }
 
+TEST_F(SideCalls, MessagesBeyondTheBytesAreRefused) {
+  call_limits.max_bytes_elsewhere = 10;
+  start();
+  Client client(port);
+  auto first = client.begin("sixsix");
+  const auto waiting = elsewhere.wait("called");
+  const grpc::Status refused = client.call("fives");
+  EXPECT_EQ(refused.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(refused.error_message().find("10 bytes of such calls' messages"), std::string::npos);
+  EXPECT_NE(refused.error_details().find("OVERLOADED"), std::string::npos);
+  EXPECT_NE(refused.error_details().find("RetryInfo"), std::string::npos);
+  EXPECT_EQ(server->refused_calls(), 1U);
+
+  auto other = client.begin("fives", kMethod);
+  elsewhere.wait("called").handle->tell(&Answerable::read);
+  EXPECT_FALSE(elsewhere.wait("message").flag) << "nobody gets what there is no room for";
+  EXPECT_EQ(other.get().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(server->refused_calls(), 1U) << "that one did not ask for inference";
+  elsewhere.wait("over");
+
+  StreamClient stream(client);
+  stream.write(std::string("fives"));
+  EXPECT_NE(stream.answer().error_message().find("no room for this one"), std::string::npos);
+  EXPECT_EQ(server->refused_calls(), 2U);
+  stream.writes_done();
+  EXPECT_TRUE(stream.finish().ok());
+  EXPECT_EQ(elsewhere.count("over"), 0U) << "nobody there has heard of that stream";
+  EXPECT_TRUE(client.call(good_bytes()).ok()) << "the hot path has its own limits";
+
+  waiting.handle->tell(&Answerable::reply, buffer_of("!"), Pairs{});
+  EXPECT_TRUE(first.get().ok());
+  elsewhere.wait("over");
+  auto next = client.begin("fives");
+  elsewhere.wait("called").handle->tell(&Answerable::reply, buffer_of("!"), Pairs{});
+  EXPECT_TRUE(next.get().ok());
+}
+
+TEST_F(SideCalls, AMessageThatIsAnsweredMakesRoomForTheNext) {
+  call_limits.max_bytes_elsewhere = 10;
+  start();
+  Client client(port);
+  StreamClient stream(client, kMethod);
+  StreamClient native(client);
+  const auto call = elsewhere.wait("called").handle;
+  for (const char* text : {"sixsix", "second", "thirds"}) {
+    stream.write(text);
+    call->tell(&Answerable::read);
+    EXPECT_EQ(elsewhere.wait("message").text, text);
+    call->tell(&Answerable::write, buffer_of(text));
+    EXPECT_TRUE(elsewhere.wait("written").flag);
+    EXPECT_EQ(stream.read(), text);
+    native.write(std::string(text));
+    const auto streamed = elsewhere.wait("streamed");
+    streamed.stream->tell(&grpc_edge::AnswerableStream::answer, streamed.number, buffer_of(text));
+    EXPECT_EQ(native.read(), text);
+  }
+}
+
+TEST_F(SideCalls, AStreamThatIsRefusedForItsBytesEndsAfterTheMessageThatIsBeingWritten) {
+  call_limits.max_bytes_elsewhere = 10;
+  start();
+  Client client(port);
+  StreamClient stream(client, kMethod);
+  const auto call = elsewhere.wait("called").handle;
+  stream.write(std::string("sixsix"));
+  stream.write(std::string("eleven-byte"));
+  call->tell(&Answerable::read);
+  EXPECT_TRUE(elsewhere.wait("message").flag);
+  call->tell(&Answerable::read);
+  call->tell(&Answerable::write, buffer_of("answer"));
+  EXPECT_FALSE(elsewhere.wait("message").flag);
+  EXPECT_EQ(stream.read(), "answer");
+  EXPECT_EQ(stream.finish().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  elsewhere.wait("over");
+}
+
 TEST_F(SideCalls, AMessageThatIsTooLongEndsTheCall) {
   start();
   Client client(port);

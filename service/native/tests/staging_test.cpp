@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <initializer_list>
+#include <set>
 
 namespace seqserve {
 namespace {
@@ -55,6 +56,20 @@ TEST_F(StagingTest, MemoryThatIsNotThereIsNoRoom) {
     EXPECT_TRUE(scarce.place(std::make_shared<Request>(4, kNever, Time{0})));
   }
   EXPECT_FALSE(scarce.place(std::make_shared<Request>(4, kNever, Time{0})));
+}
+
+TEST_F(StagingTest, TheFirstBuffersAreTakenBeforeThoseThatCameLater) {
+  std::vector<RequestPtr> held;
+  std::set<const Buffer*> first;
+  for (std::size_t index = 0; index < kLeastBuffers + 2; ++index) {
+    held.push_back(place({1, 2, 3, 4}));
+    if (index < kLeastBuffers) first.insert(held.back()->pieces[0].buffer);
+  }
+  for (const RequestPtr& request : held) staging.withdraw(*request);
+  for (std::size_t index = 0; index < kLeastBuffers; ++index) {
+    EXPECT_EQ(first.count(place({1, 2, 3, 4})->pieces[0].buffer), 1U);
+  }
+  EXPECT_EQ(first.count(place({1, 2, 3, 4})->pieces[0].buffer), 0U);
 }
 
 TEST_F(StagingTest, RowsThatAreBeingMovedAreNotGivenOut) {

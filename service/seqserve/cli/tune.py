@@ -171,7 +171,7 @@ def _settings(flags: dict[str, Any], config: Path | None) -> Settings:
 
 
 def _verified(settings: Settings, targets: Sequence[str]) -> list[Archive]:
-    """The archives, checked as `serve` checks them. Raises StartFault or NotTried, for 1 says no to the bound."""
+    """The archives, checked as `serve` checks them. Raises StartFault or NotTried: 1 is a no to the bound."""
     try:
         paths = wanted_archives(settings, targets)
         check_trust(settings)

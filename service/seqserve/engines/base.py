@@ -67,7 +67,15 @@ class DirectModel(Protocol):
     def compute(self, batch: FloatArray, out: FloatArray) -> None:
         """One forward pass: batch [n, *example] FP32 → out [n, output width], which is written into.
 
-        Both belong to the caller: nothing of them is kept. Raises what `infer` raises.
+        Both belong to the caller: nothing of them is kept, and nothing reads the batch any more when this
+        ends, however it ends. Raises what `infer` raises.
+        """
+        ...
+
+    def staging_memory(self, numbers: int) -> FloatArray | None:
+        """Where batches are best gathered: so many FP32 numbers; None where any memory is as good.
+
+        It is the caller's for as long as the array lives. Raises Overloaded.
         """
         ...
 

@@ -77,6 +77,10 @@ class EmbeddedModel:
             raise EngineContractError(f"the module answered {list(rows.shape)} where {list(out.shape)} go")
         out[:] = rows if rows.ndim == out.ndim else rows.reshape(out.shape)
 
+    def staging_memory(self, numbers: int) -> FloatArray | None:
+        """See DirectModel."""
+        return self._threads.staging_memory(numbers)
+
     def _rows(self, batch: FloatArray) -> FloatArray:
         """A forward pass in the calling thread."""
         return self._threads.forward(self._module, batch, self._largest)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from seqserve.engines.base import DeviceMemory
+from seqserve.engines.base import DeviceMemory, FloatArray
 from seqserve.engines.embedded_staging import DirectLane, Event, Lane, StagedLane
 from seqserve.errors import SettingsInvalid
 
@@ -26,6 +26,10 @@ class Device(Protocol):
 
     def enter(self) -> Lane:
         """Called once in each computing thread, for its way to the device."""
+        ...
+
+    def staging_memory(self, numbers: int) -> FloatArray | None:
+        """See DirectModel. Raises RuntimeError where there is none left."""
         ...
 
     def synchronize(self) -> None:
@@ -50,6 +54,10 @@ class CpuDevice:
     def enter(self) -> Lane:
         """See Device."""
         return DirectLane()
+
+    def staging_memory(self, numbers: int) -> FloatArray | None:  # noqa: ARG002 - as declared
+        """See Device. The CPU computes on any memory."""
+        return None
 
     def synchronize(self) -> None:
         """Nothing on the CPU is asynchronous."""
@@ -80,6 +88,15 @@ class CudaDevice:
     def pinned(self, elements: int) -> torch.Tensor:
         """See Gpu."""
         return torch.empty(elements, dtype=torch.float32, pin_memory=True)
+
+    def is_pinned(self, rows: torch.Tensor) -> bool:
+        """See Gpu."""
+        return rows.is_pinned()
+
+    def staging_memory(self, numbers: int) -> FloatArray | None:
+        """See Device."""
+        memory: FloatArray = self.pinned(numbers).numpy()
+        return memory
 
     def to_device(self, staged: torch.Tensor) -> torch.Tensor:
         """See Gpu."""

@@ -13,7 +13,7 @@ import torch
 from seqserve.engines.base import FloatArray
 from seqserve.engines.embedded_faults import MODULE_ERRORS, DeviceFaults, cause_of
 from seqserve.engines.embedded_staging import Lane
-from seqserve.errors import EngineContractError
+from seqserve.errors import EngineContractError, Overloaded
 
 T = TypeVar("T")
 
@@ -51,6 +51,14 @@ class ComputeThreads:
         """Work for one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
+    def staging_memory(self, numbers: int) -> FloatArray | None:
+        """See DirectModel."""
+        try:
+            return self._faults.device.staging_memory(numbers)
+        except RuntimeError as error:
+            fault = self._faults.of(error) or Overloaded(f"no memory for batches: {cause_of(error)}")
+            raise fault from error
+
     @property
     def lane(self) -> Lane:
         """The calling thread's way to the device."""
@@ -68,9 +76,14 @@ class ComputeThreads:
         return lane
 
     def _attempt(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
-        with torch.inference_mode():
-            sent = self.lane.send(batch, largest)
-            return _rows_of(module(sent), len(sent), len(batch))
+        lane = self.lane
+        try:
+            with torch.inference_mode():
+                sent = lane.send(batch, largest)
+                return _rows_of(module(sent), len(sent), len(batch))
+        finally:
+            # An answer that is on the host comes of a batch that has arrived; a failed one may be under way.
+            lane.settle()
 
 
 def _rows_of(output: object, sent: int, wanted: int) -> FloatArray:

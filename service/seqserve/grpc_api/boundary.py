@@ -30,6 +30,7 @@ from seqserve.errors import (
 )
 from seqserve.grpc_api.callers import room_of_caller
 from seqserve.grpc_api.field_count import check_field_count
+from seqserve.grpc_api.mapped import malformed
 from seqserve.grpc_api.metadata import Metadata, authorizations, texts
 from seqserve.grpc_api.refusals import abort, report
 from seqserve.grpc_api.streams import Context, LastReply, Streams
@@ -163,10 +164,7 @@ class Boundary:
                 self.on_malformed()
             if isinstance(error, InvalidRequest):
                 raise
-            raise InvalidRequest(
-                "MALFORMED_PROTOBUF", field="message", came=f"{len(body)} bytes that do not parse",
-                accepted=f"a protobuf {request_class.DESCRIPTOR.full_name}",
-            ) from error  # fmt: skip
+            raise malformed(body, request_class) from error
 
     def bytes_of(self, reply: Message | bytes) -> bytes:
         """A reply's. Raises MessageTooLarge."""

@@ -26,6 +26,7 @@ from seqserve.grpc_api.health_statuses import (
     StatusesForProbes,
     Telling,
 )
+from seqserve.grpc_api.mapped import mapped
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import ModelVersion
 
@@ -43,9 +44,9 @@ class HealthService:
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check),
-                "List": grpc.unary_unary_rpc_method_handler(self.list_all),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
+                "Check": grpc.unary_unary_rpc_method_handler(mapped(self.check, f"/{SERVICE}/Check")),
+                "List": grpc.unary_unary_rpc_method_handler(mapped(self.list_all, f"/{SERVICE}/List")),
+                "Watch": grpc.unary_stream_rpc_method_handler(mapped(self.watch, f"/{SERVICE}/Watch")),
             },
         )
 

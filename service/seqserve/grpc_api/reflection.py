@@ -8,6 +8,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from seqserve.grpc_api.boundary import Handler
+from seqserve.grpc_api.mapped import mapped, parsing
 
 SERVICE = reflection.SERVICE_NAME
 
@@ -18,8 +19,8 @@ def reflection_handler(services: Sequence[str]) -> Handler:
         [*services, SERVICE]
     )
     answer = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        mapped(servicer.ServerReflectionInfo, f"/{SERVICE}/ServerReflectionInfo"),
+        request_deserializer=parsing(reflection_pb2.ServerReflectionRequest),
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return grpc.method_handlers_generic_handler(SERVICE, {"ServerReflectionInfo": answer})

@@ -21,6 +21,13 @@ class Refused(Exception):
     `closing`, as in seqserve.batching.admission.
     """
 
+class LimitFault(ValueError):
+    """A limit of a Version for which there is not enough staging memory.
+
+    args: (field, came, accepted). field: `max_batch_rows` or `max_request_rows`. accepted: the most that
+    there is room for.
+    """
+
 class Desk:
     """What native threads have to tell; readable as a file when something lies here.
 
@@ -89,17 +96,17 @@ class Version:
         max_queue_delay_ns: int,
         max_batch_ns: int,
         compute: Callable[[FloatArray, FloatArray], None],
-        allocate: Callable[[int], FloatArray] | None = None,
+        allocate: Callable[[int], FloatArray | None] | None = None,
         runs_anywhere: bool = False,
         engine: object | None = None,
     ) -> None:
         """number: what the news call it. compute: rows [n, input width] in, writes [n, output width]; raises
         EngineFault; called on a thread of `runners`. Both arrays are valid during the call only.
-        allocate: memory for so many floats, pinned perhaps, for the first buffers. runs_anywhere:
-        each batch ends by itself, so that the server's thread may compute those that prove quick (below half
-        a millisecond) instead of handing them over. engine: a Graph's, which computes the batches without
-        Python; one that it throws at goes to `compute`. Raises ValueError for limits that cannot hold,
-        and for an engine that is none."""
+        allocate: memory for so many floats, pinned perhaps, for the first three buffers; None for the host's.
+        What it raises is raised. runs_anywhere: each batch ends by itself, so that the server's thread may
+        compute those that prove quick (below half a millisecond) instead of handing them over. engine: a
+        Graph's, which computes the batches without Python; one that it throws at goes to `compute`. Raises
+        LimitFault, and ValueError for limits that no request could pass and for an engine that is none."""
     def open(self) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...
@@ -186,11 +193,12 @@ class Server:
         default_timeout_ns: int,
         max_timeout_ns: int,
         max_python_calls: int,
+        max_python_bytes: int,
     ) -> None:
         """options: of gRPC's core; `grpc.max_allowed_incoming_connections` holds with each version of it.
-        max_python_calls: calls that Python may have under way; beyond them they are refused here as
-        RESOURCE_EXHAUSTED. runners: the server's thread computes by itself what it brings and what is quick,
-        see Version."""
+        max_python_calls: calls that Python may have under way. max_python_bytes: of their messages that have
+        no answer, at least max_message_bytes. What is beyond them is refused here as RESOURCE_EXHAUSTED.
+        runners: the server's thread computes by itself what it brings and what is quick, see Version."""
     def listen(
         self, address: str, identity: Callable[[], tuple[bytes, bytes, bytes | None] | None] | None
     ) -> int:
@@ -211,8 +219,8 @@ class Server:
         """Hot requests that were refused since `drain`."""
     @property
     def refused_calls(self) -> int:
-        """Inference requests that were refused as RESOURCE_EXHAUSTED because of max_python_calls: calls, and
-        messages of native streams. They are in no RequestLedger."""
+        """Inference requests that were refused as RESOURCE_EXHAUSTED because of max_python_calls or
+        max_python_bytes: calls, and messages of native streams. They are in no RequestLedger."""
     def stop(self, grace_ns: int) -> None:
         """Refuse new calls, wait so long for those in flight, cancel the rest, join the thread."""
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import grpc
 import structlog
 from grpc.aio import AbortError
 
 from seqserve.grpc_api.boundary import Handler
+from seqserve.grpc_api.mapped import fail
+from seqserve.grpc_api.streams import Context
 from seqserve.native_front.context import CallContext, CallOver, Lifetime
 
 if TYPE_CHECKING:
@@ -109,8 +112,11 @@ class Calls:
             context.finish(grpc.StatusCode.CANCELLED.value[0], "")
             raise
         except Exception as error:
-            log.exception("a handler failed", method=path)
-            context.finish(grpc.StatusCode.UNKNOWN.value[0], f"Unexpected {type(error)}: {error}")
+            if context.done():
+                log.exception("a handler failed after the end of its call", method=path)
+                return
+            with suppress(AbortError):
+                await fail(cast("Context", context), error, path)
 
     async def _handle(self, context: CallContext, path: str) -> None:
         handler = self._find(Details(path, context.invocation_metadata()))

@@ -33,6 +33,8 @@ from seqserve.tracing import Tracing
 
 MAX_PYTHON_CALLS = 16384
 """At once; watches of health are among them. Each may hold a message."""
+LARGEST_MESSAGES = 16
+"""All messages that Python has to answer take no more bytes than so many of the largest."""
 STOP_SECONDS = 1.0
 """For batches to end that nobody waits for."""
 
@@ -57,7 +59,7 @@ class NativeFront:
     ) -> None:
         """on_forgotten: gets the last counts of a version whose ledgers go.
 
-        on_refused: hears of inference requests that were refused because Python had too many calls.
+        on_refused: hears of inference requests that were refused because Python had too many.
         """
         self._on_refused, self._told_refused = on_refused, 0
         self._max_request_examples = settings.max_request_examples
@@ -74,6 +76,7 @@ class NativeFront:
             default_timeout_ns=_ns(settings.default_timeout_seconds),
             max_timeout_ns=_ns(settings.max_timeout_seconds),
             max_python_calls=MAX_PYTHON_CALLS,
+            max_python_bytes=LARGEST_MESSAGES * limits.max_message_bytes,
         )
         self._streams = NativeStreams(boundary, _native.NEVER)
         self.hot_path = HotPath(self.server, gate, tracing)

@@ -10,13 +10,22 @@ from typing import NamedTuple
 
 from seqserve.batching.admission import AWAY, OVERDUE, BatchLimits, BatchObserver, Outcome, Part
 from seqserve.engines.base import DirectModel, FloatArray, GraphModel, LoadedModel
-from seqserve.errors import DeadlineExceeded, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
+from seqserve.errors import (
+    DeadlineExceeded,
+    EngineUnavailable,
+    Overloaded,
+    SeqserveError,
+    SettingsInvalid,
+    ShuttingDown,
+)
 from seqserve.native_front import _native
 from seqserve.native_front.computing import computing
 from seqserve.native_front.desk import EventDesk
 from seqserve.native_front.faults import Faults
 from seqserve.signature import Signature
 
+SETTINGS = {"max_batch_rows": "max_batch_size", "max_request_rows": "max_request_examples"}
+"""What a limit of the native queue is called by those who set it."""
 DRAIN_SECONDS = 0.002
 """How often a version that is closed is asked whether it has answered everybody."""
 
@@ -80,7 +89,12 @@ class NativeBatcher:
         ledger: _native.BatchLedger,
         observer: BatchObserver,
     ) -> None:
-        """To be made on the event loop. Raises ValueError for limits that cannot hold."""
+        """To be made on the event loop.
+
+        Raises SettingsInvalid for limits that there is no memory for, and what the model's `staging_memory`
+        does. Rows are gathered where the model wants them to lie, if it says so. A buffer is given to others
+        when its batch's `compute` has ended and its callers are answered; no copy to a device outlives that.
+        """
         self._queues = queues
         self._limits = limits
         self._output_shape = signature.output.example_shape
@@ -88,18 +102,23 @@ class NativeBatcher:
             "the model was stopped before this request was answered"
         )
         self._number = next(queues.numbers)
+        try:
+            self.version = _native.Version(
+                queues.desk.native, queues.runners, ledger, self._number,
+                input_width=math.prod(signature.input.example_shape),
+                output_width=math.prod(self._output_shape),
+                max_batch_rows=limits.max_batch_size, max_queue_rows=limits.max_queue_size,
+                max_request_rows=max_request_examples,
+                max_queue_delay_ns=_nanoseconds(limits.max_queue_delay_seconds),
+                max_batch_ns=_nanoseconds(limits.max_batch_seconds),
+                runs_anywhere=isinstance(model, DirectModel) and model.ends_by_itself,
+                compute=computing(model, signature.input.example_shape, queues.faults),
+                allocate=model.staging_memory if isinstance(model, DirectModel) else None,
+                engine=_engine_of(model),
+            )  # fmt: skip
+        except _native.LimitFault as fault:
+            raise _too_much(fault, signature) from None
         queues.observers[self._number] = observer
-        self.version = _native.Version(
-            queues.desk.native, queues.runners, ledger, self._number,
-            input_width=math.prod(signature.input.example_shape), output_width=math.prod(self._output_shape),
-            max_batch_rows=limits.max_batch_size, max_queue_rows=limits.max_queue_size,
-            max_request_rows=max_request_examples,
-            max_queue_delay_ns=_nanoseconds(limits.max_queue_delay_seconds),
-            max_batch_ns=_nanoseconds(limits.max_batch_seconds),
-            runs_anywhere=isinstance(model, DirectModel) and model.ends_by_itself,
-            compute=computing(model, signature.input.example_shape, queues.faults),
-            engine=_engine_of(model),
-        )  # fmt: skip
         self.version.open()
 
     @property
@@ -217,6 +236,17 @@ def _engine_of(model: LoadedModel) -> object | None:
     """What computes its batches without Python, None where it has nothing of the kind."""
     graph = model.graph if isinstance(model, GraphModel) else None
     return None if graph is None else graph.engine
+
+
+def _too_much(fault: _native.LimitFault, signature: Signature) -> SettingsInvalid:
+    """A limit for which the buffers of a version have no room, by the setting's name."""
+    limit, came, accepted = fault.args
+    field = SETTINGS[limit]
+    return SettingsInvalid(
+        f"{field}: {came}; accepted for {signature.name} {signature.version}: at most {accepted}, which the "
+        "native front has staging memory for",
+        hint=f"set {field} to at most {accepted}, or serve with --front python",
+    )
 
 
 def _nanoseconds(seconds: float) -> int:
