@@ -15,17 +15,8 @@ from seqserve.native_front import library
 from support.archives import make_archive
 from support.asking import TWINS
 from support.engines import FakeEngine
+from support.fronts import BOTH_FRONTS
 from support.gateway import running_gateway
-
-BOTH_FRONTS = frozenset({
-    "test_absence", "test_access", "test_client", "test_client_streams", "test_client_tokens", "test_concurrency", "test_connection_limits", "test_drain",
-    "test_health_and_metrics", "test_hostile_bytes", "test_hostile_errors", "test_hostile_http2",
-    "test_hostile_lists", "test_hostile_logs", "test_hostile_names", "test_hostile_shapes", "test_hot_reload",
-    "test_native_front", "test_oip", "test_oip_canary", "test_oip_repository", "test_oip_statistics", "test_oip_stream",
-    "test_predictions", "test_refusals", "test_reply_limit", "test_rest", "test_streams", "test_tls", "test_tls_rotation",
-    "test_tracing", "test_trusted_store",
-})  # fmt: skip
-"""Modules that ask over the main gRPC port, or whose queues are the front's: each has to answer them alike."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

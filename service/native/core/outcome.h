@@ -20,17 +20,17 @@ inline constexpr std::size_t kRefusals = 6;
 inline constexpr Time kRetryGuess = std::chrono::seconds(1);
 
 // waiting_rows: when it was refused. retry_after: for `full` and `deadline`, how long the queue takes.
+// memory_bytes: that a version's rows may take, where they have taken it and `full` is not the queue; 0 otherwise.
 struct Refused {
   Refusal reason;
   std::size_t waiting_rows = 0;
   Time retry_after = kRetryGuess;
+  std::size_t memory_bytes = 0;
 };
 
 // overdue: the engine took too long for its batch; stuck: it waited behind such a batch; away: the engine
 // went away while it waited; closing: the version was aborted.
 enum class Ending { answered, engine_failed, expired, overdue, stuck, away, closing };
-
-inline constexpr std::size_t kEndings = 7;
 
 const char* name(Refusal reason);
 const char* name(Ending ending);

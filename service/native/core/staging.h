@@ -66,6 +66,8 @@ class Staging {
   std::size_t waiting_rows() const { return waiting_rows_; }
   std::size_t buffers_in_use() const { return buffers_.size() - count_free(); }
   std::size_t max_buffers() const { return max_buffers_; }
+  // That all of them take together.
+  std::size_t max_bytes() const { return max_buffers_ * capacity_ * (widths_.input + widths_.output) * sizeof(float); }
 
   // Everybody who waits and is not sealed, in order; a request in several buffers comes several times.
   std::vector<RequestPtr> waiting() const;

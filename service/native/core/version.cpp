@@ -81,9 +81,8 @@ std::variant<Ticket, Refused> Version::reserve(std::size_t rows, Time deadline) 
   const Time now = clock_.now();
   auto request = std::make_shared<Request>(rows, deadline, now);
   const Lock lock(mutex_);
-  std::optional<Refusal> reason = refusal(rows, deadline, now);
-  if (!reason && !staging_.place(request)) reason = Refusal::full;
-  if (reason) return refuse(*reason, rows);
+  if (const std::optional<Refusal> reason = refusal(rows, deadline, now)) return refuse(*reason, rows);
+  if (!staging_.place(request)) return refuse(Refusal::full, rows, /*lacks_memory=*/true);
   earliest_deadline_ = std::min(earliest_deadline_, deadline);
   return Ticket(shared_from_this(), std::move(request));
 }
@@ -105,9 +104,10 @@ std::optional<Refusal> Version::refusal(std::size_t rows, Time deadline, Time no
   return std::nullopt;
 }
 
-Refused Version::refuse(Refusal reason, std::size_t rows) const {
+Refused Version::refuse(Refusal reason, std::size_t rows, bool lacks_memory) const {
   ledger_->refuse(reason, rows);
   Refused refused{reason, staging_.waiting_rows()};
+  if (lacks_memory) refused.memory_bytes = staging_.max_bytes();
   const Time estimate = pace_.estimate(refused.waiting_rows);
   const bool is_of_queue = reason == Refusal::full || reason == Refusal::deadline;
   if (is_of_queue && estimate > Time{0}) refused.retry_after = estimate;
@@ -127,7 +127,8 @@ void Version::commit(const RequestPtr& request, Completion completion) {
   // It ended while its rows were written; now there is somebody to tell.
   staging_.withdraw(*request);
   ++telling_;
-  lock.unlock();
+  // Others that are ready may have stood behind it.
+  announce(std::move(lock));
   tell({request});
 }
 

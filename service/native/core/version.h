@@ -104,7 +104,7 @@ class Version : public std::enable_shared_from_this<Version> {
   bool leave(const RequestPtr& request);
 
   std::optional<Refusal> refusal(std::size_t rows, Time deadline, Time now) const;
-  Refused refuse(Refusal reason, std::size_t rows) const;
+  Refused refuse(Refusal reason, std::size_t rows, bool lacks_memory = false) const;
   static std::size_t unreached_rows(const Request& request);
   Flush flush_reason(const Buffer& batch) const;
   void note_newcomer(const Request& request);

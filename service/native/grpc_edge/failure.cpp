@@ -37,6 +37,17 @@ Failure overloaded(std::string words, Time retry_after) {
   return {StatusCode::RESOURCE_EXHAUSTED, std::move(words), "OVERLOADED", retry_after, 0};
 }
 
+// A version whose rows are long has memory for fewer than its queue may hold.
+std::string full(const Refused& refused, const Limits& limits, std::size_t rows) {
+  const std::string wait = std::to_string(refused.waiting_rows) + " examples wait, ";
+  const std::string more = std::to_string(rows) + " more";
+  if (refused.memory_bytes == 0) {
+    return wait + more + " would pass the limit of " + std::to_string(limits.max_queue_rows);
+  }
+  return wait + "and the " + std::to_string(refused.memory_bytes) +
+         " bytes in which this model's batches are gathered have no room for " + more;
+}
+
 Failure away() { return unavailable("ENGINE_UNAVAILABLE", "what runs this model is away; it is being brought back"); }
 
 Failure hung() { return unavailable("ENGINE_UNAVAILABLE", "the engine has been computing one batch for too long"); }
@@ -70,10 +81,7 @@ grpc::Status Failure::status(std::string_view request_id) const {
 
 Failure failure_of(const Refused& refused, const Limits& limits, std::size_t rows, Time left) {
   switch (refused.reason) {
-    case Refusal::full:
-      return overloaded(std::to_string(refused.waiting_rows) + " examples wait, " + std::to_string(rows) +
-                            " more would pass the limit of " + std::to_string(limits.max_queue_rows),
-                        refused.retry_after);
+    case Refusal::full: return overloaded(full(refused, limits, rows), refused.retry_after);
     case Refusal::deadline:
       return overloaded("the queue takes about " + text(seconds(refused.retry_after), 3) + " s, the caller waits " +
                             text(seconds(left), 3) + " s",

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -19,13 +20,20 @@ namespace {
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
-[[noreturn]] void refuse(const std::string& address, const std::string& why) {
-  throw std::runtime_error("cannot listen on " + address + ": " + why);
+// The faults of getaddrinfo, by its own numbers.
+class ResolverFaults final : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "getaddrinfo"; }
+  std::string message(int fault) const override { return gai_strerror(fault); }
+};
+
+[[noreturn]] void refuse(const std::string& address, const std::error_code& why) {
+  throw std::system_error(why, "cannot listen on " + address);
 }
 
 std::pair<std::string, std::string> host_and_port(const std::string& address) {
   const std::size_t colon = address.rfind(':');
-  if (colon == std::string::npos) refuse(address, "it has no port");
+  if (colon == std::string::npos) throw std::runtime_error("cannot listen on " + address + ": it has no port");
   std::string host = address.substr(0, colon);
   if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   return {host, address.substr(colon + 1)};
@@ -38,8 +46,10 @@ Addresses addresses_of(const std::string& address, const std::string& host, cons
   wanted.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
   const int fault = getaddrinfo(host.c_str(), port.c_str(), &wanted, &found);
-  if (fault != 0) refuse(address, gai_strerror(fault));
-  return {found, freeaddrinfo};
+  if (fault == 0) return {found, freeaddrinfo};
+  static const ResolverFaults faults;
+  if (fault == EAI_SYSTEM) refuse(address, {errno, std::generic_category()});
+  refuse(address, {fault, faults});
 }
 
 void turn(const Descriptor& socket, int level, int option, int value) {
@@ -94,12 +104,17 @@ ListeningSockets listen_on(const std::string& address) {
     }
   }
   const Addresses found = addresses_of(address, host, port);
+  std::error_code why;
   for (const addrinfo* one = found.get(); one != nullptr; one = one->ai_next) {
     Descriptor made = listening_socket(*one, sockets.port, false);
-    if (!made.is_open()) refuse(address, std::generic_category().message(errno));
+    if (!made.is_open()) {
+      if (!why) why = {errno, std::generic_category()};
+      continue;
+    }
     sockets.port = port_of(made);
     sockets.descriptors.push_back(std::move(made));
   }
+  if (sockets.descriptors.empty()) refuse(address, why);
   return sockets;
 }
 

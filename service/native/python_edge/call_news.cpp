@@ -95,8 +95,18 @@ void CallNews::streamed(std::shared_ptr<grpc_edge::StreamHandle> stream, grpc_ed
 }
 
 void CallNews::internal(grpc_edge::InternalEnd end) {
-  desk_->leave([end = std::move(end)]() -> py::object {
+  // Given back when the news are let go of, told or lost.
+  const std::shared_ptr<void> place(nullptr, [internal = internal_](void*) { --internal->waiting; });
+  if (++internal_->waiting > kMostInternal) return leave_out();
+  desk_->leave([place, end = std::move(end)]() -> py::object {
     return py::make_tuple("internal", end.model, end.version, end.path, end.request_id, end.fault);
+  });
+}
+
+void CallNews::leave_out() {
+  if (internal_->left_out++ != 0) return;
+  desk_->leave([internal = internal_]() -> py::object {
+    return py::make_tuple("internal_left_out", internal->left_out.exchange(0));
   });
 }
 

@@ -3,6 +3,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -10,6 +13,10 @@
 #include "python_edge/desk.h"
 
 namespace seqserve::python_edge {
+
+// So many calls that ended as INTERNAL wait for the log at once: each is a traceback there, which takes far longer
+// than such a call. Of the others it hears how many they are.
+inline constexpr std::size_t kMostInternal = 64;
 
 class CallNews final : public grpc_edge::Elsewhere {
  public:
@@ -25,7 +32,15 @@ class CallNews final : public grpc_edge::Elsewhere {
   void internal(grpc_edge::InternalEnd end) override;
 
  private:
+  struct Internal {
+    std::atomic<std::size_t> waiting{0};
+    std::atomic<std::uint64_t> left_out{0};
+  };
+
+  void leave_out();
+
   const std::shared_ptr<Desk> desk_;
+  const std::shared_ptr<Internal> internal_ = std::make_shared<Internal>();
 };
 
 // All with Python's lock. Metadata: pairs of text, and of text or bytes; pybind11::cast_error for anything else.

@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <iterator>
@@ -30,7 +31,7 @@ void Desk::leave(News news) {
   if (is_first) ring();
 }
 
-// It cannot be full: it is written to once between two takings.
+// It cannot be full: it is written to a few times between two takings.
 void Desk::ring() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(descriptor_, &one, sizeof(one));
@@ -42,21 +43,26 @@ void Desk::put_back(std::vector<News> news) {
   {
     const std::lock_guard lock(mutex_);
     is_first = news_.empty();
-    news.insert(news.end(), std::make_move_iterator(news_.begin()), std::make_move_iterator(news_.end()));
-    news_.swap(news);
+    news_.insert(news_.begin(), std::make_move_iterator(news.begin()), std::make_move_iterator(news.end()));
   }
   if (is_first) ring();
 }
 
-py::list Desk::take() {
+std::vector<News> Desk::pick_up(std::size_t most) {
   std::vector<News> news;
-  {
-    // Nobody waits for Python's lock while holding this one, and it is held for a moment only.
-    const std::lock_guard lock(mutex_);
-    std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t size = read(descriptor_, &count, sizeof(count));
-    news.swap(news_);
-  }
+  // Nobody waits for Python's lock while holding this one, and it is held for a moment only.
+  const std::lock_guard lock(mutex_);
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t size = read(descriptor_, &count, sizeof(count));
+  const auto end = news_.begin() + static_cast<std::ptrdiff_t>(std::min(most, news_.size()));
+  news.assign(std::make_move_iterator(news_.begin()), std::make_move_iterator(end));
+  news_.erase(news_.begin(), end);
+  if (!news_.empty()) ring();
+  return news;
+}
+
+py::list Desk::take(std::size_t most) {
+  std::vector<News> news = pick_up(most);
   py::list taken;
   auto next = news.begin();
   try {
@@ -74,7 +80,7 @@ void bind_desk(py::module_& module) {
   py::class_<Desk, std::shared_ptr<Desk>>(module, "Desk")
       .def(py::init<>())
       .def("fileno", &Desk::descriptor)
-      .def("take", &Desk::take);
+      .def("take", &Desk::take, py::arg("most"));
 }
 
 }  // namespace seqserve::python_edge

@@ -4,6 +4,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <vector>
@@ -27,17 +29,18 @@ class Desk {
   // Readable as long as something lies here.
   int descriptor() const { return descriptor_; }
 
-  // All that lies here, in order, up to one that throws: that is tried again the next time. With Python's lock.
-  // Throws what the first of them throws, which is gone then; the others stay.
-  pybind11::list take();
+  // What lies here, in order and at most so many, up to one that throws: that is tried again the next time. With
+  // Python's lock. Throws what the first of them throws, which is gone then; the others stay.
+  pybind11::list take(std::size_t most);
 
  private:
   void ring();
+  std::vector<News> pick_up(std::size_t most);
   // Before what was left meanwhile.
   void put_back(std::vector<News> news);
 
   std::mutex mutex_;
-  std::vector<News> news_;
+  std::deque<News> news_;
   int descriptor_;
 };
 

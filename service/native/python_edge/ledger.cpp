@@ -43,9 +43,6 @@ py::dict read(const BatchLedger& ledger) {
   read["reasons"] = by_name<Flush>(counts.reasons);
   read["dropped"] = by_name<Drop>(counts.dropped);
   read["refused"] = by_name<Refusal>(counts.refused);
-  read["failed"] = counts.failed;
-  read["overdue"] = counts.overdue;
-  read["recovered"] = counts.recovered;
   read["by_size"] = by_size(counts);
   return read;
 }

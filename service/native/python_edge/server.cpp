@@ -4,6 +4,8 @@
 
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 #include <tuple>
 
 #include "grpc_edge/tls.h"
@@ -42,6 +44,12 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(const py::object& identi
   });
 }
 
+// number: errno's, or getaddrinfo's; 0 for neither.
+[[noreturn]] void raise_os_error(int number, const std::string& reason) {
+  py::set_error(PyExc_OSError, py::make_tuple(number, reason));
+  throw py::error_already_set();
+}
+
 // A thread keeps what Python and torch know of it as long as it has a state of its own.
 void with_state(const grpc_edge::Work& work) {
   const py::gil_scoped_acquire state;
@@ -68,9 +76,10 @@ int Server::listen(const std::string& address, const py::object& identity) {
   try {
     const py::gil_scoped_release release;
     return edge_.listen(listening);
+  } catch (const std::system_error& error) {
+    raise_os_error(error.code().value(), error.code().message());
   } catch (const std::runtime_error& error) {
-    py::set_error(PyExc_OSError, error.what());
-    throw py::error_already_set();
+    raise_os_error(0, error.what());
   }
 }
 

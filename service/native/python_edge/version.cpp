@@ -23,7 +23,8 @@ PyObject* limit_fault = nullptr;
 
 [[noreturn]] void raise(const Refused& refused) {
   const py::tuple arguments =
-      py::make_tuple(name(refused.reason), refused.waiting_rows, std::int64_t{refused.retry_after.count()});
+      py::make_tuple(name(refused.reason), refused.waiting_rows, std::int64_t{refused.retry_after.count()},
+                     refused.memory_bytes);
   PyErr_SetObject(refused_error, arguments.ptr());
   throw py::error_already_set();
 }

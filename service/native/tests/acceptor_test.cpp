@@ -2,19 +2,32 @@
 #include "grpc_edge/acceptor.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
+
+// A name with an address that no machine here has (RFC 5737), before the one that it has.
+extern "C" int getaddrinfo(const char* host, const char* port, const addrinfo* hints, addrinfo** found) {
+  static const auto real = reinterpret_cast<decltype(&getaddrinfo)>(dlsym(RTLD_NEXT, "getaddrinfo"));
+  const std::string name = host == nullptr ? "" : host;
+  if (name != "two.test") return real(host, port, hints, found);
+  const int fault = real("192.0.2.1", port, hints, found);
+  return fault != 0 ? fault : real("127.0.0.1", port, hints, &(*found)->ai_next);
+}
 
 namespace seqserve::testing {
 namespace {
@@ -140,7 +153,8 @@ TEST(ListeningSocketsTest, ATakenPortIsNotSharedAndTheReasonIsTold) {
   try {
     listen_on("127.0.0.1:" + std::to_string(first.port));
     FAIL() << "it was shared";
-  } catch (const std::runtime_error& error) {
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code().value(), EADDRINUSE);
     EXPECT_NE(std::string(error.what()).find("Address already in use"), std::string::npos) << error.what();
   }
 }
@@ -148,6 +162,18 @@ TEST(ListeningSocketsTest, ATakenPortIsNotSharedAndTheReasonIsTold) {
 TEST(ListeningSocketsTest, WhatIsNoAddressIsRefused) {
   EXPECT_THROW(listen_on("127.0.0.1"), std::runtime_error);
   EXPECT_THROW(listen_on("no host:0"), std::runtime_error);
+}
+
+TEST(ListeningSocketsTest, OneAddressOfANameIsEnough) {
+  auto sockets = listen_on("two.test:0");
+  ASSERT_EQ(sockets.descriptors.size(), 1U);
+  const Descriptor caller = dial(sockets.port);
+  try {
+    listen_on("192.0.2.1:0");
+    FAIL() << "nobody has it";
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code().value(), EADDRNOTAVAIL);
+  }
 }
 
 TEST(ListeningSocketsTest, AllAddressesAreOneSocketOrAnIpv4One) {

@@ -118,6 +118,16 @@ TEST_F(GrpcEdge, AFullQueueIsOverloadedAndSaysHowFull) {
   for (auto& each : waiting) EXPECT_TRUE(each.get().ok());
 }
 
+TEST(Failure, OfMemoryThatIsFullBeforeTheQueueHasWordsOfItsOwn) {
+  const Refused refused{Refusal::full, 57, std::chrono::seconds(2), std::size_t{1} << 30};
+  const grpc_edge::Failure failure = grpc_edge::failure_of(refused, Limits{}, 2, kNever);
+  EXPECT_EQ(failure.code, StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(failure.reason, "OVERLOADED");
+  EXPECT_EQ(failure.retry_after, std::chrono::seconds(2));
+  EXPECT_EQ(failure.words, "57 examples wait, and the 1073741824 bytes in which this model's batches are gathered have "
+                           "no room for 2 more");
+}
+
 TEST_F(GrpcEdge, NonsenseFromTheEngineIsInternalAndLeftForTheLog) {
   served.sum_tolerance = 1e-3F;
   start();

@@ -265,6 +265,37 @@ TEST_F(VersionTest, AbortAnswersEverybodyAtOnce) {
   EXPECT_EQ(version->buffers_in_use(), 0U);
 }
 
+TEST_F(VersionTest, WhoStoodBehindOneThatEndedWhileItWroteIsDueAtItsCommit) {
+  limits.max_batch_rows = 2;
+  start();
+  std::size_t told = 0;
+  version->listen([&](const VersionPtr&, Time) { ++told; });
+  Caller slow(*version, {1, 2}, clock.now() + 1ms);
+  Caller next = ask(*version, {3});
+  EXPECT_EQ(told, 0U) << "nobody passes a writer";
+  clock.advance(2ms);
+  version->sweep();
+  slow.commit();
+  EXPECT_EQ(slow.heard().ending, Ending::expired);
+  EXPECT_EQ(told, 1U);
+  EXPECT_TRUE(version->run_next());
+  EXPECT_EQ(next.heard().ending, Ending::answered);
+}
+
+TEST_F(VersionTest, WhereTheMemoryIsFullBeforeTheQueueTheRefusalSaysSo) {
+  limits.max_batch_rows = 1;
+  limits.max_queue_rows = 100;
+  limits.max_request_rows = 3;
+  limits.max_staging_bytes = 1;
+  start();
+  const Caller most = ask(*version, {1, 2, 3});
+  const Refused refused = ask(*version, {4}).refused();
+  EXPECT_EQ(refused.reason, Refusal::full);
+  EXPECT_EQ(refused.waiting_rows, 3U);
+  EXPECT_EQ(refused.memory_bytes, 3 * 2 * sizeof(float));
+  EXPECT_EQ(version->ledger().read().refused[static_cast<std::size_t>(Refusal::full)], 1U);
+}
+
 TEST_F(VersionTest, WhoLetsGoOfWhatHadEndedHasLeft) {
   {
     Caller writer(*version, {1});

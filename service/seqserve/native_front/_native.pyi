@@ -17,8 +17,9 @@ NEVER: int
 class Refused(Exception):
     """A request that may not wait.
 
-    args: (reason, waiting_rows, retry_after_ns). reason: `full`, `deadline`, `expired`, `overdue`, `away`,
-    `closing`, as in seqserve.batching.admission.
+    args: (reason, waiting_rows, retry_after_ns, memory_bytes). reason: `full`, `deadline`, `expired`,
+    `overdue`, `away`, `closing`, as in seqserve.batching.admission. memory_bytes: that the version's rows may
+    take, where they have taken it and `full` is not the queue; 0 otherwise.
     """
 
 class LimitFault(ValueError):
@@ -46,13 +47,15 @@ class Desk:
       Python's.
     ("internal", model, version, path, request_id, fault): a hot request ended as INTERNAL, for the log;
       fault as above, 0 for an output that did not pass its checks.
+    ("internal_left_out", requests): so many more ended so, beyond those that the desk takes at once.
     """
 
     def __init__(self) -> None: ...
     def fileno(self) -> int: ...
-    def take(self) -> list[tuple[Any, ...]]:
-        """All that lies there, up to a piece of news for which there is no memory. That one is tried again
-        the next time; where it fails as the first, it raises and is gone, and the others stay."""
+    def take(self, most: int) -> list[tuple[Any, ...]]:
+        """What lies there, the oldest first and at most so many, up to a piece of news for which there is no
+        memory. That one is tried again the next time; where it fails as the first, it raises and is gone, and
+        the others stay."""
 
 class EngineFault(Exception):
     """What `compute` raises; args: (fault, code, words, reason, retry_after_ns).
@@ -75,8 +78,7 @@ class BatchLedger:
     def __init__(self, seconds_bounds_ns: Sequence[int], examples_bounds: Sequence[int]) -> None: ...
     def read(self) -> dict[str, Any]:
         """assembly, compute, examples: (buckets, sum); reasons, dropped, refused: by name as in
-        seqserve.batching.admission; failed, overdue, recovered: counts; by_size: {examples: (count,
-        assembly_ns, compute_ns, split_ns)}."""
+        seqserve.batching.admission; by_size: {examples: (count, assembly_ns, compute_ns, split_ns)}."""
 
 class Version:
     """One version's queue."""
@@ -153,9 +155,8 @@ class Served:
         sum_tolerance: float | None,
     ) -> None:
         """shapes: of an example, with whether its elements lie in the model's own order. receipt: further
-        text
-        parameters of each reply. sum_tolerance: probabilities are to sum to 1 so closely; None for other
-        outputs."""
+        text parameters of each reply. sum_tolerance: probabilities are to sum to 1 so closely; None for
+        other outputs."""
 
 class Call:
     """A call that Python answers. Every call ends with `reply` or `finish`, unless it is over before."""
@@ -204,8 +205,7 @@ class Server:
     ) -> int:
         """The port. identity: None for plaintext; else called at each handshake, in any thread: PEM of key,
         chain and client CA, or None where nothing has changed since the last call; the first call must
-        give one.
-        Raises OSError where it cannot listen."""
+        give one. Raises OSError, with its reason as strerror, where it cannot listen."""
     def route(self, table: Sequence[tuple[str, str, Served]]) -> None:
         """What the hot path serves from now on: (model, version as a caller writes it, what answers). Once it
         returns no request is being bound to what was served before."""

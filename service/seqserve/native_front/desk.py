@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 
 import structlog
@@ -10,6 +11,9 @@ import structlog
 from seqserve.native_front import _native
 
 log = structlog.get_logger()
+
+TURN = 16
+"""So much is handed out before other work of the loop has its turn: a piece of news may take milliseconds."""
 
 
 class EventDesk:
@@ -27,7 +31,7 @@ class EventDesk:
     def start(self) -> None:
         """Listen on the running event loop. Handlers are there already."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.native.fileno(), self.dispatch)
+        self._loop.add_reader(self.native.fileno(), self.dispatch, TURN)
 
     def stop(self) -> None:
         """Listen no more; a second time does nothing."""
@@ -35,9 +39,9 @@ class EventDesk:
             self._loop.remove_reader(self.native.fileno())
             self._loop = None
 
-    def dispatch(self) -> None:
-        """Hand out all that lies there now."""
-        for kind, *news in self.native.take():
+    def dispatch(self, most: int = sys.maxsize) -> None:
+        """Hand out what lies there now, the oldest first."""
+        for kind, *news in self.native.take(most):
             try:
                 self._handlers[kind](*news)
             except Exception:

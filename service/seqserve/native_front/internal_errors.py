@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from seqserve.errors import EngineContractError
 from seqserve.grpc_api.refusals import report
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class InternalErrors:
 
     def news(self) -> dict[str, Callable[..., None]]:
         """Who takes which news of the desk."""
-        return {"internal": self.note}
+        return {"internal": self.note, "internal_left_out": self.count}
 
     def note(self, model: str, version: str, path: str, request_id: str, fault: int) -> None:
         """Log a request's end as the boundary does. fault: 0 for an output that did not pass its checks."""
@@ -27,3 +31,7 @@ class InternalErrors:
                 f"{model} version {version} answered what its signature does not allow"
             )
         report(error, request_id, path.removeprefix("/").replace("/", "."))
+
+    def count(self, calls: int) -> None:
+        """Log how many more ended so: there were too many at once to write each one down."""
+        log.error("more calls failed than the log takes", calls=calls)

@@ -1,4 +1,4 @@
-"""Finds the extension of the native front, or says why it cannot be used; nobody else imports it."""
+"""Finds the extension of the native front, or says why it cannot be used; who asked here may import it."""
 
 from __future__ import annotations
 

@@ -61,15 +61,20 @@ class NativeQueues:
         if future is not None and not future.done():
             future.set_result(_Answer(*answer))  # type: ignore[arg-type]  # as the desk declares it
 
+    # A batch may outlast its version, which nobody looks at any more then.
+
     def _note_failure(self, version: int, rows: int, fault: int) -> None:
-        self.observers[version].batch_failed(rows, self.faults.find(fault))
+        if (observer := self.observers.get(version)) is not None:
+            observer.batch_failed(rows, self.faults.find(fault))
 
     def _note_overdue(self, version: int, rows: int) -> None:
-        self.observers[version].batch_overdue(rows)
+        if (observer := self.observers.get(version)) is not None:
+            observer.batch_overdue(rows)
 
     def _note_recovery(self, version: int, compute_ns: int, fault: int) -> None:
         error = self.faults.find(fault) if fault else None
-        self.observers[version].batch_recovered(compute_ns / 1e9, error)
+        if (observer := self.observers.get(version)) is not None:
+            observer.batch_recovered(compute_ns / 1e9, error)
 
 
 class NativeBatcher:
@@ -172,11 +177,12 @@ class NativeBatcher:
         try:
             while not self.version.wait_drained(0):  # noqa: ASYNC110 - a thread that waits could not be cancelled
                 await asyncio.sleep(DRAIN_SECONDS)
+            self._queues.desk.dispatch()
         except asyncio.CancelledError:
             self.abort(ShuttingDown("the gateway stopped before this request was answered"))
             raise
-        self._queues.desk.dispatch()
-        self._queues.observers.pop(self._number, None)
+        finally:
+            self._queues.observers.pop(self._number, None)
 
     def abort(self, error: SeqserveError) -> None:
         """See Batcher."""
@@ -213,7 +219,7 @@ class NativeBatcher:
 
     def _refusal(self, refused: _native.Refused, examples: int, deadline: float) -> SeqserveError:
         """Why a request may not wait, in the words of batching.admission."""
-        reason, waiting, retry_after_ns = refused.args
+        reason, waiting, retry_after_ns, memory_bytes = refused.args
         seconds = retry_after_ns / 1e9
         if reason == "closing":
             return ShuttingDown("this model takes no new requests")
@@ -221,7 +227,12 @@ class NativeBatcher:
             return EngineUnavailable(OVERDUE if reason == "overdue" else AWAY)
         if reason == "expired":
             return DeadlineExceeded("the deadline had passed before the request could wait for a batch")
-        if reason == "full":
+        if reason == "full" and memory_bytes:
+            words = (
+                f"{waiting} examples wait, and the {memory_bytes} bytes in which this model's batches are "
+                f"gathered have no room for {examples} more"
+            )
+        elif reason == "full":
             words = (
                 f"{waiting} examples wait, {examples} more would pass the limit of "
                 f"{self._limits.max_queue_size}"
