@@ -124,10 +124,10 @@ void Version::commit(const RequestPtr& request, Completion completion) {
     announce(std::move(lock));
     return;
   }
-  // It ended while its rows were written; now there is somebody to tell.
+  // It ended while its rows were written; now there is somebody to tell, and who waited behind it may be due.
   staging_.withdraw(*request);
   ++telling_;
-  lock.unlock();
+  announce(std::move(lock));
   tell({request});
 }
 
