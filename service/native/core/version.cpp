@@ -124,10 +124,9 @@ void Version::commit(const RequestPtr& request, Completion completion) {
     announce(std::move(lock));
     return;
   }
-  // It ended while its rows were written; now there is somebody to tell.
+  // It ended while its rows were written; now there is somebody to tell, and who waited behind it may be due.
   staging_.withdraw(*request);
   ++telling_;
-  // Others that are ready may have stood behind it.
   announce(std::move(lock));
   tell({request});
 }

@@ -384,5 +384,19 @@ TEST_F(VersionTest, AReceiptTellsWaitComputingAndBatch) {
   EXPECT_EQ(a.heard().receipt.batch_rows, 3U);
 }
 
+TEST_F(VersionTest, WhoWaitsBehindAWriterThatIsTooLateIsDueWhenThatOneIsDone) {
+  int told = 0;
+  version->listen([&told](auto...) { ++told; });
+  Caller late(*version, {1, 2, 3, 4}, clock.now() + 1s);
+  Caller next(*version, {5});
+  next.ticket().commit([](const Outcome&) {});
+  clock.advance(2s);
+  version->sweep();
+  EXPECT_EQ(told, 0) << "the batch before is being written";
+  late.ticket().commit([](const Outcome&) {});
+  EXPECT_EQ(told, 1);
+  EXPECT_TRUE(version->run_next());
+}
+
 }  // namespace
 }  // namespace seqserve::testing
