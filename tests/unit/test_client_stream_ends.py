@@ -43,7 +43,7 @@ async def test_a_status_that_came_before_the_failed_write_is_kept() -> None:
     call.end(OWN)
     found = await end.behind(call.end(LOST))
     assert (found.code(), found.details()) == OWN
-    assert dict(found.trailing_metadata()) == {"x-request-id": "mine"}
+    assert list(found.trailing_metadata()) == [("x-request-id", "mine")]
 
 
 async def test_a_status_that_comes_after_the_failed_write_is_waited_for() -> None:
