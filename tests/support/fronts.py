@@ -18,6 +18,7 @@ ONE_FRONT = {
     "test_fronts_count_alike": "runs both fronts in each test, to compare them",
     "test_fronts_end_alike": "runs both fronts in each test, to compare them",
     "test_hostile_http": "hostile HTTP ends in the HTTP server, which is the same beside either front",
+    "test_native_addresses": "what the native server says where it cannot listen; the Python front has no such words",
     "test_native_floods": "what only the native front has between its threads and the event loop",
 }
 """Open a gateway's gRPC port all the same, and why it need not be either front's."""

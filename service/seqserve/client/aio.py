@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -24,16 +23,11 @@ from seqserve.client.replies import (
     stream_reply_of,
 )
 from seqserve.client.requests import Examples, predict_request
+from seqserve.client.stream_ends import StreamEnd
 from seqserve.client.tls import Tls
 from seqserve.client.tokens import Token
 from seqserve.pb.v1 import prediction_pb2 as pb
 from seqserve.pb.v1 import prediction_pb2_grpc
-
-UNWRITTEN = "Internal error from Core"
-"""What gRPC says of a call that was ended while it still wrote, before it has read how it was ended."""
-STATUS_SECONDS = 1.0
-"""For reading that: it is on its way, or the connection is gone, and then there is nothing to wait for."""
-STATUS_POLL_SECONDS = 0.001
 
 
 class AsyncClient:
@@ -119,13 +113,14 @@ class AsyncClient:
             return request
 
         call = self._stub.PredictStream(timeout=timeout_seconds, metadata=self._connection.metadata(sent_id))
+        end = StreamEnd(call)
         sending = asyncio.create_task(_send(call, items, request_of))
         try:
             while (message := await call.read()) is not EOF:
                 yield stream_reply_of(message)
             await sending
         except grpc.RpcError as error:
-            raise self._connection.error_of(await _end_of(call, error), sent_id) from error
+            raise self._connection.error_of(await end.behind(error), sent_id) from error
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -155,23 +150,6 @@ class AsyncClient:
             return await method(request, timeout=timeout, metadata=self._connection.metadata(sent_id))
         except grpc.RpcError as error:
             raise self._connection.error_of(error, sent_id) from error
-
-
-async def _end_of(call: Any, error: grpc.RpcError) -> grpc.RpcError:
-    """How the gateway ended a stream, where gRPC has raised what only says that nothing can be written."""
-    if error.details() != UNWRITTEN:
-        return error
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STATUS_SECONDS):
-            while await call.details() == UNWRITTEN:  # noqa: ASYNC110 - nobody tells when it is overwritten
-                await asyncio.sleep(STATUS_POLL_SECONDS)
-    return grpc.aio.AioRpcError(
-        await call.code(),
-        await call.initial_metadata(),
-        await call.trailing_metadata(),
-        await call.details(),
-        debug_error_string=None,
-    )
 
 
 async def _send(

@@ -28,6 +28,8 @@ SETTINGS = {"max_batch_rows": "max_batch_size", "max_request_rows": "max_request
 """What a limit of the native queue is called by those who set it."""
 DRAIN_SECONDS = 0.002
 """How often a version that is closed is asked whether it has answered everybody."""
+FORGET_SECONDS = 0.1
+"""How often one that is given up is asked whether its batch has ended after all."""
 
 
 class _Answer(NamedTuple):
@@ -61,20 +63,15 @@ class NativeQueues:
         if future is not None and not future.done():
             future.set_result(_Answer(*answer))  # type: ignore[arg-type]  # as the desk declares it
 
-    # A batch may outlast its version, which nobody looks at any more then.
-
     def _note_failure(self, version: int, rows: int, fault: int) -> None:
-        if (observer := self.observers.get(version)) is not None:
-            observer.batch_failed(rows, self.faults.find(fault))
+        self.observers[version].batch_failed(rows, self.faults.find(fault))
 
     def _note_overdue(self, version: int, rows: int) -> None:
-        if (observer := self.observers.get(version)) is not None:
-            observer.batch_overdue(rows)
+        self.observers[version].batch_overdue(rows)
 
     def _note_recovery(self, version: int, compute_ns: int, fault: int) -> None:
         error = self.faults.find(fault) if fault else None
-        if (observer := self.observers.get(version)) is not None:
-            observer.batch_recovered(compute_ns / 1e9, error)
+        self.observers[version].batch_recovered(compute_ns / 1e9, error)
 
 
 class NativeBatcher:
@@ -177,12 +174,19 @@ class NativeBatcher:
         try:
             while not self.version.wait_drained(0):  # noqa: ASYNC110 - a thread that waits could not be cancelled
                 await asyncio.sleep(DRAIN_SECONDS)
-            self._queues.desk.dispatch()
         except asyncio.CancelledError:
             self.abort(ShuttingDown("the gateway stopped before this request was answered"))
             raise
         finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep nothing, once nothing runs: of a batch that outlasts its version the observer still hears."""
+        if self.version.wait_drained(0):
+            self._queues.desk.dispatch()
             self._queues.observers.pop(self._number, None)
+        else:
+            asyncio.get_running_loop().call_later(FORGET_SECONDS, self._forget)
 
     def abort(self, error: SeqserveError) -> None:
         """See Batcher."""
