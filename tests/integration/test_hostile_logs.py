@@ -152,10 +152,10 @@ async def test_so_it_is_for_strangers_where_callers_need_a_token(
 
 
 async def test_what_grpc_itself_makes_of_headers_forges_no_line(
-    tmp_path: Path, engine: FakeEngine, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, engine: FakeEngine, log_format: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     names = (b"grpc-timeout", b"grpc-encoding")
-    async with logged(tmp_path, engine, "json") as gateway:
+    async with logged(tmp_path, engine, log_format) as gateway:
         for name in names:
             header = (name, f'1\n{{"event": "{FORGED}"}}'.encode())
             headers = http2.header_block(
