@@ -21,7 +21,7 @@ from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.v1 import prediction_pb2
 from support.archives import npy, npz
 from support.audit import audited
-from support.oip import details_of, infer_request, inference_stub, prediction_stub
+from support.oip import details_of, inference_stub, prediction_stub
 from support.rest import INFER, binary, infer_document
 
 MARK = "seqserve-was-here"
