@@ -15,15 +15,18 @@ namespace {
 constexpr std::size_t kMostCharacters = 300;
 constexpr std::string_view kLastWords = "assertion failed";
 
+// ERROR is the library's own default, and the command line's.
 bool is_asked() {
-  static const bool is_set = std::getenv("GRPC_VERBOSITY") != nullptr;
-  return is_set;
+  const char* verbosity = std::getenv("GRPC_VERBOSITY");
+  const std::string_view asked(verbosity == nullptr ? "" : verbosity);
+  return asked == "INFO" || asked == "DEBUG" || asked == "info" || asked == "debug";
 }
 
 void write(gpr_log_func_args* said) {
   const std::string_view words(said->message);
   const bool is_end = words.substr(0, kLastWords.size()) == kLastWords;
-  if (!is_end && !is_asked()) return;
+  static const bool is_wanted = is_asked();
+  if (!is_end && !is_wanted) return;
   std::fprintf(stderr, "gRPC: %s\n", printable(words).c_str());
 }
 
