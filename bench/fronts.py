@@ -64,10 +64,7 @@ def measure(asked: argparse.Namespace, programs: Programs, folder: Path) -> Reco
     measured = Measured(forward=_forward(setting))
     measured.through, absent = read_ratios(machine, asked.output)
     measured.absent |= absent | absent_labels(asked.peers)
-    if has_gpu():
-        measured.gpu = _on_gpu(setting)
-    else:
-        measured.absent[GPU] = "no GPU here"
+    measure_gpu(setting, measured)
     measure_parts(setting, tuple(asked.only), measured)
     return Record(machine, asked.seconds, asked.pairs, measured, warnings, reasons)
 
@@ -111,19 +108,24 @@ def _forward(setting: Setting) -> dict[int, float]:
     return {int(size): float(seconds) for size, seconds in json.loads(done.stdout).items()}
 
 
-def _on_gpu(setting: Setting) -> list[tuple[float, float]]:
-    """Batches a second through the engine, and of the bare forward."""
-    command = [
-        sys.executable,
-        "-m",
-        "bench.references.engine",
-        str(setting.archive),
-        "cuda",
-        str(setting.pairs),
-    ]
+def measure_gpu(setting: Setting, measured: Measured) -> None:
+    """Pairs of the engine and the bare forward, or why there are none: a torch for CPUs may be installed."""
+    if not has_gpu():
+        measured.absent[GPU] = "no GPU here"
+        return
+    asked = [str(setting.archive), "cuda", str(setting.pairs)]
     with on_core(setting.core):
-        done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
-    return [(float(ours), float(forward)) for ours, forward in json.loads(done.stdout)]
+        done = subprocess.run(  # noqa: S603 - our own
+            [sys.executable, "-m", "bench.references.engine", *asked],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode == 0:
+        measured.gpu = [(float(ours), float(forward)) for ours, forward in json.loads(done.stdout)]
+    else:
+        said = done.stderr.splitlines() or ["no reason is given"]
+        measured.absent[GPU] = f"the GPU that is here could not be used: {said[-1]}"
 
 
 def write(record: Record, output: Path) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from subprocess import CompletedProcess
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
-from bench.fronts import tell
+from bench import fronts
+from bench.fronts import measure_gpu, tell
 from bench.labels import AIO, GATEWAY, NATIVE, SIXTY_FOUR
 from bench.measured import Measured
-from bench.targets import TARGETS
+from bench.setting import Setting
+from bench.targets import GPU, TARGETS
 from bench.verdicts import NO_REASON, judge
 from support.trials import results, series
 
@@ -40,3 +47,17 @@ def test_what_was_not_measured_stands_together_by_its_reason(capsys: pytest.Capt
 
     names = line.removeprefix("not measured, not built here: ").split(", ")
     assert set(names) == {target.name for target in TARGETS if NATIVE in target.needs}
+
+
+def test_a_gpu_that_torch_does_not_see_costs_its_target_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = CompletedProcess([], 1, stdout="", stderr="Traceback\nSettingsInvalid: torch sees 0 GPUs here\n")
+    monkeypatch.setattr(fronts, "has_gpu", lambda: True)
+    monkeypatch.setattr("bench.fronts.subprocess.run", lambda *_, **__: ended)
+    of = Measured()
+
+    measure_gpu(cast(Setting, SimpleNamespace(archive=tmp_path, pairs=6, core=0)), of)
+
+    [found] = [each for each in judge(of, {}) if each.target.name == GPU]
+    assert found.why == "the GPU that is here could not be used: SettingsInvalid: torch sees 0 GPUs here"
