@@ -135,12 +135,12 @@ async def test_a_twin_that_is_none_is_done_without(
 async def test_a_large_module_is_not_written_out_to_learn_its_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    archive = digit_archive(tmp_path)
     monkeypatch.setattr(embedded_twin, "MAX_BYTES", 1000)
     monkeypatch.setattr(torch.jit.RecursiveScriptModule, "save_to_buffer", lambda *_: pytest.fail("it was"))
-
     engine = EmbeddedEngine(device="cpu", read_graph=graphs.graph_reader())
 
-    await engine.load(digit_archive(tmp_path))
+    assert (await engine.load(archive)).graph is None
     await engine.aclose()
 
 
