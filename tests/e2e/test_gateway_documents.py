@@ -1,4 +1,4 @@
-"""What docs/rest.md, docs/operations.md and docs/configuration.md say, run as it is written but for the ports."""
+"""What the pages of PROGRAMS and FILES say, run as it is written but for the ports."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from support.served import Served
 
 DOCS = Path(__file__).parents[2] / "docs"
 TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROGRAMS = [block for page in ("rest.md", "operations.md") for block in blocks(DOCS / page)]
+PROGRAMS = [block for page in ("rest.md", "versions.md", "doctor.md") for block in blocks(DOCS / page)]
 FILES = [
-    text for page in ("operations.md", "configuration.md") for text in TOML.findall((DOCS / page).read_text())
+    text for page in ("versions.md", "configuration.md") for text in TOML.findall((DOCS / page).read_text())
 ]
 
 
@@ -28,7 +28,7 @@ def test_every_program_does_what_it_is_shown_for(open_gateway: Served, tmp_path:
     assert '"error"' not in run_block(at(open_gateway, block), tmp_path)
 
 
-@pytest.mark.parametrize("text", FILES, ids=["operations", "configuration"])
+@pytest.mark.parametrize("text", FILES, ids=["versions", "configuration"])
 def test_every_file_is_one_that_the_gateway_takes(tmp_path: Path, text: str) -> None:
     (tmp_path / "seqserve.toml").write_text(text)
 

@@ -99,7 +99,7 @@ async def test_what_the_gateway_does_not_accept_is_raised_by_every_call(  # noqa
     async with twin(address, token=token) as client:
         calls = (client.predict(IMAGE, model="tiny"), client.models(), client.model("tiny"), client.health())
         found: list[Any] = [*await asyncio.gather(*calls, return_exceptions=True)]
-        # grpc.aio's client loses the status of a stream that ends while it still writes: docs/operations.md.
+        # grpc.aio's client loses the status of a stream that ends while it still writes: docs/fronts.md.
         if front == "python" or twin is not TWINS["aio"]:
             found.append((await client.stream([IMAGE], model="tiny")).error)
 

@@ -132,6 +132,18 @@ async def test_a_twin_that_is_none_is_done_without(
     await engine.aclose()
 
 
+async def test_a_large_module_is_not_written_out_to_learn_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = digit_archive(tmp_path)
+    monkeypatch.setattr(embedded_twin, "MAX_BYTES", 1000)
+    monkeypatch.setattr(torch.jit.RecursiveScriptModule, "save_to_buffer", lambda *_: pytest.fail("it was"))
+    engine = EmbeddedEngine(device="cpu", read_graph=graphs.graph_reader())
+
+    assert (await engine.load(archive)).graph is None
+    await engine.aclose()
+
+
 async def test_a_large_module_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded_twin, "MAX_BYTES", 1000)
     engine = EmbeddedEngine(device="cpu", read_graph=graphs.graph_reader())

@@ -167,8 +167,8 @@ def test_torchserve_is_looked_at_where_the_gateway_runs_one(tmp_path: Path) -> N
     assert unused(tmp_path, **external) == DEPENDS_ON_TORCHSERVE
 
 
-def test_operations_md_tells_of_every_check() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+def test_doctor_md_tells_of_every_check() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
     table = page.partition("| check | fault or warning |")[2].partition("\n\n")[0]
     first_cells = [row.split("|")[1] for row in table.splitlines() if row]
 

@@ -33,6 +33,8 @@ def twin_of(
 
     module: frozen. forward: a pass of the module: [n, *example] → [n, *output].
     """
+    if len(archive.torchscript) > MAX_BYTES:  # writing it out takes three times its size
+        return None
     content = module.save_to_buffer()
     if len(content) > MAX_BYTES:
         return None
