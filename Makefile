@@ -9,6 +9,8 @@ SBOM := dist/seqserve.cdx.json
 SIGNING_KEY ?=
 # Options of the benchmark, for example: make bench BENCH="--only 64 --seconds 2"
 BENCH ?=
+# Options of the soak: how long, which front and engine, and so on.
+SOAK ?=
 # Other servers that it measures as well, each installed in build/peers: make bench PEERS="mosec torchserve triton"
 PEERS ?=
 # Compilers that `make native` runs at once.
@@ -16,7 +18,7 @@ JOBS ?= $(shell nproc)
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long native native-sanitized compatibility bench bench-lock bench-test \
+.PHONY: help install clients demo test test-long soak native native-sanitized compatibility bench bench-lock bench-test \
   bench-torchserve audit sbom provenance check format proto docs lock clean
 
 help:
@@ -47,6 +49,9 @@ test: install ## all tests but the long ones
 
 test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m long
+
+soak: install ## a gateway under callers of every kind for an hour, each answer checked; SOAK="--minutes 600 --front native"
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
 native: install ## build the native front for .venv and run its tests; says which Debian packages it needs
 	@service/native/needs "$(CURDIR)/$(BIN)/python"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,14 +115,19 @@ class Served:
 
 @contextmanager
 def started(
-    folder: Path, store: Path, *options: str, cwd: Path | None = None, **settings: str
+    folder: Path,
+    store: Path,
+    *options: str,
+    cwd: Path | None = None,
+    program: Sequence[str] = (str(SEQSERVE),),
+    **settings: str,
 ) -> Iterator[Served]:
     """`seqserve serve` on free ports, from the moment it exists; killed at the end if it still runs.
 
-    folder: where its log goes. settings: environment variables.
+    folder: where its log goes. program: what takes the place of `seqserve`. settings: environment variables.
     """
     log = folder / "gateway.log"
-    command = [str(SEQSERVE), "serve", "--model-store", str(store), "--log-format", "json"]
+    command = [*program, "serve", "--model-store", str(store), "--log-format", "json"]
     command += [
         "--grpc-port=0",
         "--http-port=0",

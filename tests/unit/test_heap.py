@@ -55,3 +55,17 @@ def test_what_is_there_is_not_collected_again() -> None:
         assert len(gc.get_objects()) < 1000
     finally:
         gc.unfreeze()
+
+
+def test_garbage_that_comes_later_does_not_wait_for_as_much_of_it_as_there_was_before() -> None:
+    stays = [[index] for index in range(100_000)]
+    try:
+        heap.leave_alone_what_stays()
+        before = gc.get_stats()[2]["collections"]
+        for _ in range(300_000):
+            cycle: list[object] = []
+            cycle.append(cycle)
+        assert gc.get_stats()[2]["collections"] > before
+    finally:
+        gc.unfreeze()
+    assert len(stays) == 100_000

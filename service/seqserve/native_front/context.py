@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from seqserve.native_front._native import Call, Metadata
 
 OK = 0
+ABORTED = "Locally aborted."
+"""In grpc.aio's own words."""
 _NS = 1_000_000_000
 
 
@@ -52,7 +54,7 @@ class CallContext:
         self._metadata = tuple(metadata)
         self._lifetime = lifetime
         self._trailing: Metadata = ()
-        self._aborted: BaseException | None = None
+        self._is_aborted = False
         self._unread: deque[bytes | None] = deque() if message is None else deque([message])
         self._is_reading = False
         self._reading: asyncio.Future[None] | None = None
@@ -114,12 +116,12 @@ class CallContext:
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> None:
         """End the call with that status; raises AbortError."""
-        if self._aborted is not None:
+        if self._is_aborted:
             raise UsageError("Abort already called!")
-        self._aborted = AbortError("Locally aborted.")
+        self._is_aborted = True
         self._trailing = tuple(trailing_metadata) or self._trailing
         self.finish(code.value[0], details)
-        raise self._aborted
+        raise AbortError(ABORTED)  # not kept: its traceback holds this context, and what the caller sent
 
     def reply(self, message: Any) -> None:
         """The one reply of a unary call."""
@@ -155,5 +157,5 @@ class CallContext:
 
     def _go_on(self) -> None:
         """A handler that has kept an abort to itself ends here."""
-        if self._aborted is not None:
-            raise self._aborted
+        if self._is_aborted:
+            raise AbortError(ABORTED)
