@@ -102,7 +102,10 @@ def channel_options(max_attempts: int, max_message_bytes: int) -> Options:
 
 
 def service_config(max_attempts: int) -> dict[str, object]:
-    """What makes gRPC try again by itself, on UNAVAILABLE only and with the same metadata."""
+    """What makes gRPC take turns over all addresses of a name, and try again by itself.
+
+    That on UNAVAILABLE only, with the same metadata, and at the next address that has a connection.
+    """
     method: dict[str, object] = {"name": [{"service": "seqserve.v1.PredictionService"}]}
     if max_attempts > 1:
         method["retryPolicy"] = {
@@ -112,7 +115,7 @@ def service_config(max_attempts: int) -> dict[str, object]:
             "backoffMultiplier": 3,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-    return {"methodConfig": [method]}
+    return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
 
 
 def id_of_call(given: str) -> str:
