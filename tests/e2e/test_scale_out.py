@@ -127,6 +127,20 @@ async def test_all_are_replaced_one_after_the_other_and_nobody_fails(gateways: F
 
 
 @pytest.mark.long
+async def test_who_neither_tries_again_nor_follows_health_is_refused_for_a_moment(gateways: Fleet) -> None:
+    """So these tests do see what the others are spared."""
+    await _of_size(gateways, 3)
+    async with asking(gateways.target, ROUND_ROBIN) as ask, calling(ask, CALLERS) as callers:
+        await _until_it_answers_its_share(gateways.members[0], gateways)
+        assert await asyncio.to_thread(gateways.retire, gateways.members[0]) == 0
+        await callers.until_answered(10 * CALLERS)
+    log.info("%d calls were refused", len(callers.failures))
+
+    assert callers.wrong == 0
+    assert callers.kinds.keys() == {"UNAVAILABLE"}
+
+
+@pytest.mark.long
 async def test_a_gateway_whose_network_is_gone_costs_time_and_no_answer(gateways: Fleet) -> None:
     """Nobody says that it is gone: what is under way there is tried elsewhere when TCP gives up, after 20 s."""
     await _of_size(gateways, 3)
