@@ -8,9 +8,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
+from seqserve.pb.v1 import prediction_pb2 as pb
 from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway
@@ -20,6 +22,7 @@ HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 NOBODY = "127.0.0.4"
 IMAGE = np.full((2, 3), 0.25, np.float32)
 CALLS = 30
+SERVICE = "seqserve.v1.PredictionService"
 WAIT_SECONDS = 60.0
 
 Pair = tuple[int, Sequence[FakeEngine]]
@@ -59,6 +62,28 @@ async def test_an_address_where_nobody_listens_takes_no_turn(three: Pair, twin: 
                 await client.predict(IMAGE, model="tiny")
 
     assert answered(engines) == [CALLS, 0, 0]
+
+
+async def test_what_a_stopping_server_had_not_begun_is_tried_again(twin: Any) -> None:
+    """It says CANCELLED of it. Here the server has begun, and says so all the same."""
+    tries = []
+
+    async def predict(_: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        tries.append(dict(context.invocation_metadata() or ())["x-request-id"])
+        if len(tries) < 3:
+            await context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+        return pb.PredictResponse(model="tiny").SerializeToString()
+
+    server = grpc.aio.server()
+    handlers = {"Predict": grpc.unary_unary_rpc_method_handler(predict)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with twin(f"127.0.0.1:{port}") as client:
+        assert (await client.predict(IMAGE, model="tiny", request_id="order-7")).model == "tiny"
+    await server.stop(None)
+
+    assert tries == ["order-7"] * 3
 
 
 def answered(engines: Sequence[FakeEngine]) -> list[int]:

@@ -30,10 +30,11 @@ BATCH_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Member:
-    """One gateway. namespace: its network."""
+    """One gateway. namespace: its network. options: of its own, beside those of all."""
 
     namespace: Namespace
     served: Served
+    options: tuple[str, ...]
 
     @property
     def address(self) -> str:
@@ -80,9 +81,9 @@ class Fleet:
         """What a gRPC client is given."""
         return self.names.target(GRPC_PORT)
 
-    def add(self, count: int = 1, addresses: int = 1) -> list[Member]:
-        """Start so many, and let the name lead to them once they serve. addresses: of each."""
-        new = [self._start(addresses) for _ in range(count)]
+    def add(self, count: int = 1, *options: str, addresses: int = 1) -> list[Member]:
+        """Start so many, and let the name lead to them once they serve. options, addresses: of each."""
+        new = [self._start(options, addresses) for _ in range(count)]
         for each in new:
             each.served.wait_for("serving")
         self.members += new
@@ -105,7 +106,7 @@ class Fleet:
     def _tell(self) -> None:
         self.names.addresses = [each.address for each in self.members]
 
-    def _start(self, addresses: int) -> Member:
+    def _start(self, options: tuple[str, ...], addresses: int) -> Member:
         namespace = self.network.namespace(addresses)
         log = self._folder / f"{namespace.address}.log"
         program = [sys.executable, "-m", "support.sleeping_gateway", str(BATCH_SECONDS)]
@@ -117,13 +118,13 @@ class Fleet:
         ]
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                namespace.within(*program, *ports, "--compute-slots=1", *self._options),
+                namespace.within(*program, *ports, "--compute-slots=1", *self._options, *options),
                 stderr=errors,
                 env=environment(),
             )
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
-        return Member(namespace, Served(process, log))
+        return Member(namespace, Served(process, log), options)
 
 
 @contextmanager

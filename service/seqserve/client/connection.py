@@ -104,7 +104,9 @@ def channel_options(max_attempts: int, max_message_bytes: int) -> Options:
 def service_config(max_attempts: int) -> dict[str, object]:
     """What makes gRPC take turns over all addresses of a name, and try again by itself.
 
-    That on UNAVAILABLE only, with the same metadata, and at the next address that has a connection.
+    That at the next address that has a connection, with the same metadata, and only where a gateway is not
+    there for the call: UNAVAILABLE, and the CANCELLED of a gRPC server that stops before it has begun with it.
+    A call that the caller cancels has no other try.
     """
     method: dict[str, object] = {"name": [{"service": "seqserve.v1.PredictionService"}]}
     if max_attempts > 1:
@@ -113,7 +115,7 @@ def service_config(max_attempts: int) -> dict[str, object]:
             "initialBackoff": "0.1s",
             "maxBackoff": "2s",
             "backoffMultiplier": 3,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         }
     return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
 
