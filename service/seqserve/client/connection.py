@@ -105,7 +105,7 @@ def service_config(max_attempts: int) -> dict[str, object]:
     """What makes gRPC take turns over all addresses of a name, and try again by itself.
 
     That at the next address that has a connection, with the same metadata, and only where a gateway is not
-    there for the call: UNAVAILABLE, and the CANCELLED of a gRPC server that stops before it has begun with it.
+    there for it: UNAVAILABLE, and the CANCELLED of a gRPC server that stops before it has begun with a call.
     A call that the caller cancels has no other try.
     """
     method: dict[str, object] = {"name": [{"service": "seqserve.v1.PredictionService"}]}
