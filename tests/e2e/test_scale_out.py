@@ -35,6 +35,9 @@ AGE = "--max-connection-age-seconds=1"
 """A connection that has grown old is a reason; the end of a gateway is one without it."""
 ROUND_ROBIN: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
 HEALTH_CHECKED = {**ROUND_ROBIN, "healthCheckConfig": {"serviceName": ""}}
+OURS = str(dict(channel_options(4, MAX_MESSAGE_BYTES))["grpc.service_config"])
+PAUSE = "--drain-pause-seconds=3"
+"""Time enough to hear of it, on a machine that has other work."""
 MANY = 100
 MEASURED_SECONDS = 5.0
 WAIT_SECONDS = 60.0
@@ -110,14 +113,13 @@ async def test_our_client_finds_a_new_gateway_at_its_own_pace(gateways: Fleet) -
 @pytest.mark.parametrize("how", ["retries", "health"])
 async def test_all_are_replaced_one_after_the_other_and_nobody_fails(gateways: Fleet, how: str) -> None:
     """By clients that try again, as ours does, and by those that only follow the gateways' health."""
-    config = json.loads(dict(channel_options(4, MAX_MESSAGE_BYTES))["grpc.service_config"])  # type: ignore[arg-type]
-    await _of_size(gateways, 3)
-    async with (
-        asking(gateways.target, config if how == "retries" else HEALTH_CHECKED) as ask,
-        calling(ask, CALLERS) as callers,
-    ):
+    follows_health = how == "health"
+    config = HEALTH_CHECKED if follows_health else json.loads(OURS)
+    options = [PAUSE] if follows_health else []
+    await _of_size(gateways, 3, *options)
+    async with asking(gateways.target, config) as ask, calling(ask, CALLERS) as callers:
         for old in list(gateways.members):
-            [new] = await asyncio.to_thread(gateways.add)
+            [new] = await asyncio.to_thread(gateways.add, 1, *options)
             assert await asyncio.to_thread(gateways.retire, old) == 0
             await _until_it_answers_its_share(new, gateways)
         await callers.until_answered(10 * CALLERS)
