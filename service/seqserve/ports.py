@@ -149,4 +149,6 @@ def grpc_limits(settings: Settings, signatures: Iterable[Signature]) -> GrpcLimi
         keepalive_minimum_seconds=settings.keepalive_minimum_seconds,
         handshake_timeout_seconds=settings.handshake_timeout_seconds,
         idle_timeout_seconds=settings.idle_timeout_seconds,
+        max_connection_age_seconds=settings.max_connection_age_seconds,
+        max_connection_age_grace_seconds=settings.max_connection_age_grace_seconds,
     )

@@ -155,6 +155,14 @@ class Settings(BaseSettings):
     idle_timeout_seconds: float = Field(
         600.0, gt=0, le=86400, description="A gRPC connection without calls is closed after that."
     )
+    max_connection_age_seconds: Seconds = Field(
+        0.0,
+        description="A gRPC connection takes no new calls after about that, so its client looks for gateways "
+        "again; calls under way go on; 0: it may stay.",
+    )
+    max_connection_age_grace_seconds: Seconds = Field(
+        0.0, description="How long calls, streams too, may go on on such a connection; 0: until they end."
+    )
     compute_slots: int = Field(
         0, ge=0, description="Batches computed at once; 0: cores over threads, 1 a GPU."
     )
@@ -259,6 +267,13 @@ class Settings(BaseSettings):
         longest = info.data.get("max_timeout_seconds", math.inf)
         if seconds > longest:
             raise ValueError(f"{seconds:g} is more than max_timeout_seconds, {longest:g}")
+        return seconds
+
+    @field_validator("max_connection_age_grace_seconds")
+    @classmethod
+    def _goes_with_an_age(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds and not info.data.get("max_connection_age_seconds", seconds):
+            raise ValueError("it goes with max_connection_age_seconds")
         return seconds
 
     @field_validator("torchserve_address")

@@ -206,6 +206,13 @@ def test_who_may_sign_certificates_is_refused_without_tls() -> None:
     assert "torchserve_tls_ca: it goes with torchserve_tls" in str(refused)
 
 
+def test_time_for_calls_on_old_connections_is_refused_where_none_grows_old() -> None:
+    refused = refusal({"max_connection_age_grace_seconds": "5"})
+
+    assert "max_connection_age_grace_seconds: it goes with max_connection_age_seconds" in str(refused)
+    assert read_settings({"max_connection_age_grace_seconds": "5", "max_connection_age_seconds": "60"})
+
+
 def test_settings_do_not_change() -> None:
     settings = read_settings({})
 

@@ -31,8 +31,10 @@ from seqserve.pb.v1 import prediction_pb2_grpc
 
 
 class AsyncClient:
-    """Asks one gateway from a running event loop. Use it in `async with`, or await `close`.
+    """Asks one gateway, or all of a name's in turn, from a running event loop.
 
+    Use it in `async with`, or await `close`.
+    address: HOST:PORT; of a name with several addresses each call takes the next one that has a connection.
     timeout_seconds: of each call that names none. max_attempts: tries of a call that meets UNAVAILABLE.
     max_message_bytes: of the largest request and the largest reply; the gateway has a limit of its own.
     token: says who calls; a function is asked before each call. tls: True, or Tls with certificates.

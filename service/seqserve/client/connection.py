@@ -102,7 +102,12 @@ def channel_options(max_attempts: int, max_message_bytes: int) -> Options:
 
 
 def service_config(max_attempts: int) -> dict[str, object]:
-    """What makes gRPC try again by itself, on UNAVAILABLE only and with the same metadata."""
+    """What makes gRPC take turns over all addresses of a name, and try again by itself.
+
+    That at the next address that has a connection, with the same metadata, and only where a gateway is not
+    there for it: UNAVAILABLE, and the CANCELLED of a gRPC server that stops before it has begun with a call.
+    A call that the caller cancels has no other try.
+    """
     method: dict[str, object] = {"name": [{"service": "seqserve.v1.PredictionService"}]}
     if max_attempts > 1:
         method["retryPolicy"] = {
@@ -110,9 +115,9 @@ def service_config(max_attempts: int) -> dict[str, object]:
             "initialBackoff": "0.1s",
             "maxBackoff": "2s",
             "backoffMultiplier": 3,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         }
-    return {"methodConfig": [method]}
+    return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
 
 
 def id_of_call(given: str) -> str:

@@ -10,7 +10,8 @@ import re
 
 from seqserve.client.tls import Tls
 
-NOT_CONNECTED = "failed to connect"
+NOT_CONNECTED = "connections to all backends failing"
+"""So it begins where calls take turns over the addresses of a name, be it one or many."""
 CLOSED = r"Socket closed|Connection reset|Broken pipe"
 WITHOUT_TLS = {CLOSED: "it closed the connection; perhaps it speaks TLS there"}
 WITH_TLS = {

@@ -28,8 +28,10 @@ from seqserve.pb.v1 import prediction_pb2_grpc
 
 
 class Client:
-    """Asks one gateway. Use it as a context manager, or call `close`. Threads may share it.
+    """Asks one gateway, or all of a name's in turn. Use it as a context manager, or call `close`.
 
+    Threads may share it.
+    address: HOST:PORT; of a name with several addresses each call takes the next one that has a connection.
     timeout_seconds: of each call that names none. max_attempts: tries of a call that meets UNAVAILABLE.
     max_message_bytes: of the largest request and the largest reply; the gateway has a limit of its own.
     token: says who calls; a function is asked before each call. tls: True, or Tls with certificates.

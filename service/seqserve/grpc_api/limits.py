@@ -11,6 +11,9 @@ from seqserve.signature import Signature
 
 log = structlog.get_logger()
 
+NEVER_MS = 2**31 - 1
+"""gRPC's own word for no limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class GrpcLimits:
@@ -21,6 +24,8 @@ class GrpcLimits:
     keepalive_seconds: a peer that says nothing for so long is pinged; one that does not answer is gone.
     keepalive_minimum_seconds: a peer that pings more often is disconnected.
     handshake_timeout_seconds, idle_timeout_seconds: for new connections, and for those without calls.
+    max_connection_age_seconds: after about that a connection takes no new calls; gRPC spreads it by a tenth.
+    max_connection_age_grace_seconds: how long its calls may go on then. 0 is no limit, for either.
     """
 
     max_message_bytes: int
@@ -30,6 +35,8 @@ class GrpcLimits:
     keepalive_minimum_seconds: float
     handshake_timeout_seconds: float
     idle_timeout_seconds: float
+    max_connection_age_seconds: float = 0.0
+    max_connection_age_grace_seconds: float = 0.0
 
     def warn_of_what_does_not_fit(self, signature: Signature, max_request_examples: int) -> None:
         """Say in the log where the largest requests of a model are larger than a message may be."""
@@ -54,7 +61,13 @@ class GrpcLimits:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.server_handshake_timeout_ms", _ms(self.handshake_timeout_seconds)),
             ("grpc.max_connection_idle_ms", _ms(self.idle_timeout_seconds)),
+            ("grpc.max_connection_age_ms", _ms_or_never(self.max_connection_age_seconds)),
+            ("grpc.max_connection_age_grace_ms", _ms_or_never(self.max_connection_age_grace_seconds)),
         ]
+
+
+def _ms_or_never(seconds: float) -> int:
+    return max(1, _ms(seconds)) if seconds else NEVER_MS
 
 
 def _ms(seconds: float) -> int:
