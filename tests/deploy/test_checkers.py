@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.manifests import (
     DEPLOY,
     OVERLAYS,
@@ -88,7 +89,9 @@ def test_checkov_finds_nothing(tmp_path: Path) -> None:
     assert not results["parsing_errors"]
     assert {one["check_id"] for one in results["skipped_checks"]} == {WITHOUT_DIGEST}
     assert all(one["check_result"]["suppress_comment"].strip() for one in results["skipped_checks"])
-    workloads = {one["resource"].split(".")[-1] for one in results["passed_checks"] if ".seqserve" in one["resource"]}
+    workloads = {
+        one["resource"].split(".")[-1] for one in results["passed_checks"] if ".seqserve" in one["resource"]
+    }
     assert {"seqserve", "seqserve-demo-models"} <= workloads
     assert len({one["check_id"] for one in results["passed_checks"]}) > 30
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -23,6 +24,7 @@ OVERLAYS = ("cpu", "gpu", "torchserve")
 RENDERED = (*(f"kubernetes/overlays/{name}" for name in OVERLAYS), "kserve")
 COMPONENTS = "# components:\n#   - ../../components/demo-models\n#   - ../../components/tracing\n"
 LIMIT_SECONDS = 600
+HASH = re.compile(r"(?<=seqserve)-[a-z0-9]{10}$")
 
 Document = dict[str, Any]
 
@@ -84,12 +86,8 @@ def written(documents: list[Document], folder: Path) -> Path:
 
 
 def only(documents: list[Document], kind: str, name: str = "seqserve") -> Document:
-    """The one resource of that kind and name; a ConfigMap's hash is no part of its name."""
-    [found] = [
-        one
-        for one in documents
-        if one["kind"] == kind and (one["metadata"]["name"] == name or one["metadata"]["name"].startswith(name + "-") and kind == "ConfigMap")
-    ]
+    """The one resource of that kind and name; the hash at the end of a ConfigMap's name is none of it."""
+    [found] = [one for one in of_kind(documents, kind) if HASH.sub("", one["metadata"]["name"]) == name]
     return found
 
 
@@ -112,7 +110,13 @@ def containers_of(document: Document) -> list[Document]:
 
 def checkov(target: Path, framework: str) -> Document:
     """Its results: lists passed_checks, failed_checks, skipped_checks and parsing_errors."""
-    command = [program("checkov"), "--framework", framework, "-d" if target.is_dir() else "-f", target]
+    command: list[str | Path] = [
+        program("checkov"),
+        "--framework",
+        framework,
+        "-d" if target.is_dir() else "-f",
+        target,
+    ]
     # With kubectl on its path it renders overlays by itself; --skip-download: it asks nobody for anything.
     done = subprocess.run(
         [*command, "--output", "json", "--skip-download"],

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 
 def trimmed(node: Any) -> Any:
@@ -36,14 +37,22 @@ def without(schema: Any, path: list[str]) -> None:
 
 def main(crd: str, version: str, *paths: str) -> None:
     """Print the schema as JSON."""
-    with open(crd, encoding="utf-8") as file:
-        document = yaml.safe_load(file)
+    document = yaml.safe_load(Path(crd).read_text())
     [found] = [one for one in document["spec"]["versions"] if one["name"] == version]
     schema = trimmed(found["schema"]["openAPIV3Schema"])
     for path in paths:
         without(schema, path.split("."))
-    names = {"group": document["spec"]["group"], "version": version, "kind": document["spec"]["names"]["kind"]}
-    json.dump({"x-kubernetes-group-version-kind": [names], **schema}, sys.stdout, separators=(",", ":"), sort_keys=True)
+    names = {
+        "group": document["spec"]["group"],
+        "version": version,
+        "kind": document["spec"]["names"]["kind"],
+    }
+    json.dump(
+        {"x-kubernetes-group-version-kind": [names], **schema},
+        sys.stdout,
+        separators=(",", ":"),
+        sort_keys=True,
+    )
     sys.stdout.write("\n")
 
 
