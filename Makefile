@@ -18,8 +18,8 @@ JOBS ?= $(shell nproc)
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long soak native native-sanitized compatibility bench bench-lock bench-test \
-  bench-torchserve audit sbom provenance check format proto docs lock clean
+.PHONY: help install clients demo test test-long soak native native-sanitized compatibility bench bench-lock \
+  bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,7 +45,7 @@ demo: install ## train, serve and ask, on real handwritten digits, over every pa
 	$(BIN)/python -m examples.demo
 
 test: install ## all tests but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not deploy"
 
 test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m long
@@ -93,11 +93,19 @@ bench-torchserve: install ## what the gateway costs in front of TorchServe; 7 mi
 
 audit: .venv-audit/installed ## known vulnerabilities in what is pinned: 0 none, 1 some, 3 not known; asks osv.dev
 	.venv-audit/bin/python -m supply.audit requirements.lock $(CLIENTS)/requirements.txt supply/requirements.txt \
-	  --torch "$(TORCH)"
+	  deploy/requirements.txt --torch "$(TORCH)"
 
 sbom: .venv-audit/installed ## write dist/seqserve.cdx.json (CycloneDX), with what each extra installs
 	.venv-audit/bin/python -m supply.sbom $(SBOM) --torch "$(TORCH)"
 	.venv-audit/bin/python -m supply.schema $(SBOM)
+
+.venv-deploy/installed: deploy/requirements.txt
+	$(PYTHON) -m venv --clear .venv-deploy
+	.venv-deploy/bin/pip install --no-deps --require-hashes -r $<
+	touch $@
+
+deploy-test: install .venv-deploy/installed ## render deploy/ with kubectl and hold it against every checker; 3 minutes
+	$(BIN)/python -m pytest -m deploy tests/deploy
 
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
@@ -120,11 +128,12 @@ proto: install ## regenerate service/seqserve/pb from proto/
 docs: install ## write docs/metrics.md and docs/configuration.md from the code
 	.ci/docs
 
-lock: install ## pin everything but torch, the clients and the auditor, with hashes
+lock: install ## pin everything but torch, the clients, the auditor and the checkers of deploy/, with hashes
 	$(PIN) --all-extras --unsafe-package torch --output-file requirements.lock pyproject.toml
 	$(PIN) --allow-unsafe --output-file $(CLIENTS)/requirements.txt $(CLIENTS)/requirements.in
 	$(PIN) --allow-unsafe --output-file supply/requirements.txt supply/requirements.in
+	$(PIN) --allow-unsafe --output-file deploy/requirements.txt deploy/requirements.in
 
 clean: ## remove what make made
-	rm -rf .venv .venv-clients .venv-audit bench/build build model-store dist
+	rm -rf .venv .venv-clients .venv-audit .venv-deploy bench/build build model-store dist
 	rm -f service/seqserve/native_front/*.so
