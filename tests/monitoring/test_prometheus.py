@@ -21,16 +21,10 @@ from support.promql import dashboard_exprs, rules
 pytestmark = [needs_prometheus, pytest.mark.asyncio(loop_scope="module")]
 
 FRONTS = ["python"] if library.why_not() else ["python", "native"]
-STEADY_SECONDS = 5
+STEADY_SECONDS = 4
 MISHAPS = 2
-CODES = {
-    "INVALID_ARGUMENT": 1,
-    "NOT_FOUND": 1,
-    "INTERNAL": 1,
-    "RESOURCE_EXHAUSTED": 1,
-    "DEADLINE_EXCEEDED": 3,
-}
-"""What each mishap is to callers, by code."""
+CODES = {"INVALID_ARGUMENT", "NOT_FOUND", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+"""What mishaps are to callers."""
 
 
 @dataclass
@@ -51,10 +45,10 @@ async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wat
             scene = await stack.enter_async_context(staged(folders))
             starting = running_prometheus(tmp_path_factory.mktemp("prometheus"), scene.jobs)
             prometheus = await stack.enter_async_context(starting)
-            await prometheus.until_scraped()
+            await prometheus.until_scraped(1)
             for _ in range(MISHAPS):
                 await scene.suffer()
-                await prometheus.until_scraped()
+                await prometheus.until_scraped(1)
             yield Watched(scene, prometheus, await steady(scene, prometheus))
 
 
@@ -69,10 +63,10 @@ async def steady(scene: Scene, prometheus: Prometheus) -> float:
 
         for target in scene.plain.values():
             group.create_task(load(target))
-        await prometheus.until_scraped(STEADY_SECONDS + 3)
+        await prometheus.until_scraped(STEADY_SECONDS + 2)
         ended = time.time()
         is_over.set()
-    await prometheus.until_scraped()
+    await prometheus.until_scraped(1)
     return ended
 
 
@@ -111,9 +105,9 @@ async def test_calls_are_counted_as_they_were_made(watched: Watched, target: Tar
         f'sum by (code) (seqserve_requests_total{{instance="{target.instance}"}})'
     )
     codes = {sample.labels["code"]: sample.value for sample in counted}
-    codes.pop("CANCELLED", None)
-    assert codes.pop("OK") == target.codes["OK"] > 0
-    assert codes == {code: MISHAPS * count for code, count in CODES.items()}
+    codes.pop("CANCELLED", None)  # of those who left: they saw no code
+    assert codes == target.codes
+    assert codes.keys() == CODES | {"OK"}
 
 
 async def test_the_rate_is_that_of_the_callers(watched: Watched, target: Target) -> None:
@@ -140,9 +134,10 @@ async def test_p99_is_within_the_buckets_of_what_callers_saw(watched: Watched, t
 async def test_what_was_refused_and_dropped_is_told_by_its_cause(watched: Watched, target: Target) -> None:
     refused = f'seqserve_refused_examples_total{{instance="{target.instance}", cause="full"}}'
     assert await watched.prometheus.value(f"sum({refused})") == MISHAPS
-    for cause in ("departed", "expired"):
-        dropped = f'seqserve_dropped_examples_total{{instance="{target.instance}", cause="{cause}"}}'
-        assert await watched.prometheus.value(f"sum({dropped})") == MISHAPS
+    matchers = f'instance="{target.instance}", cause=~"departed|expired"'
+    dropped = await watched.prometheus.value(f"sum(seqserve_dropped_examples_total{{{matchers}}})")
+    in_hanging_batches = MISHAPS
+    assert dropped == MISHAPS + target.codes["DEADLINE_EXCEEDED"] - in_hanging_batches
 
 
 async def test_what_is_wrong_fires_and_what_is_not_does_not(watched: Watched) -> None:
@@ -160,6 +155,7 @@ async def test_what_is_wrong_fires_and_what_is_not_does_not(watched: Watched) ->
     assert fired.isdisjoint({f"Seqserve{name}" for name in well})
 
 
+@pytest.mark.long
 async def test_a_hanging_batch_fires_while_it_hangs(watched: Watched) -> None:
     target, name = watched.scene.plain["python"], "SeqserveBatchesHang"
 

@@ -35,7 +35,7 @@ from support.running import until
 from support.tls import Caller, ask_http
 
 IMAGE = np.full((1, 2, 3), 0.25, np.float32)
-WRONG = np.full((2, 2, 3), 0.5, np.float32), np.full((2, 3), (0.8, 0.1, 0.1), np.float32)
+WRONG = np.full((2, 6), 0.5, np.float32), np.full((2, 2), (0.9, 0.1), np.float32)
 ROOM = 4
 BATCH_SECONDS = 0.03
 OVERDUE_SECONDS = 0.5
