@@ -17,7 +17,7 @@ PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help install clients demo test test-long native native-sanitized compatibility bench bench-lock bench-test \
-  bench-torchserve audit sbom provenance check format proto docs lock clean
+  bench-torchserve audit sbom provenance dashboard dashboard-picture monitoring-test check format proto docs lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -96,6 +96,15 @@ sbom: .venv-audit/installed ## write dist/seqserve.cdx.json (CycloneDX), with wh
 
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
+
+dashboard: install ## write deploy/grafana/dashboards/seqserve.json from its table of panels
+	$(BIN)/python -m deploy.grafana.dashboard
+
+dashboard-picture: install ## four minutes of varied load, as a Prometheus saw it, into docs/dashboard.svg; needs prometheus
+	PYTHONPATH=tests $(BIN)/python -m support.dashboard_run docs/dashboard.svg
+
+monitoring-test: install ## rules, alerts and dashboard with promtool and a real Prometheus, the slower tests too
+	$(BIN)/python -m pytest tests/monitoring
 
 check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .

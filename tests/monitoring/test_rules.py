@@ -14,7 +14,10 @@ from support.promql import promtool_tests, rules
 
 PROMETHEUS = DEPLOY / "prometheus"
 PAGE = DEPLOY.parent / "docs" / "monitoring.md"
-TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
+TESTS = [
+    pytest.param(file, id=file.stem, marks=[pytest.mark.long] if file.stem == "days" else [])
+    for file in sorted((PROMETHEUS / "tests").glob("*.yml"))
+]
 ALERTS = rules("alert")
 
 
@@ -31,7 +34,7 @@ def test_the_configuration_and_the_rules_are_sound() -> None:
 
 
 @needs_prometheus
-@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", TESTS)
 def test_alerts_fire_when_they_should_and_else_not(file: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", file)
 

@@ -1,4 +1,4 @@
-"""The picture of the dashboard: `python tests/support/dashboard_run.py FILE`, or `make dashboard-picture`.
+"""The picture of the dashboard: `PYTHONPATH=tests python -m support.dashboard_run FILE`, or `make dashboard-picture`.
 
 A gateway with a small and a slow model has four minutes of load that rises, is too much, and makes mistakes, while
 versions come and one is refused. A Prometheus watches it, and its answers are drawn.
