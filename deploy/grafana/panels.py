@@ -123,8 +123,10 @@ TRAFFIC = (
         (Query(rate("seqserve_batch_examples_sum", "model"), "{{model}}"),), is_stacked=True, is_drawn=True,
     ),
     Panel(
-        "Calls in flight", "short", "Bound to a version, and not answered yet. Steady growth: more comes in than is answered.",
-        (Query(f"sum by (model) (seqserve_requests_in_flight{{{MODEL}}})", "{{model}}"),), is_stacked=True, is_drawn=True,
+        "Calls in flight, mean", "short",
+        "Bound to a version, and not answered yet: the seconds that calls took, a second. A measure to scale by. The gauge "
+        "seqserve_requests_in_flight is read between two batches, and shows fewer.",
+        (Query(rate("seqserve_request_seconds_sum", "model"), "{{model}}"),), is_stacked=True, is_drawn=True,
     ),
     Panel(
         "Calls by gateway", "reqps", "Unequal: the load is not spread.",
@@ -192,7 +194,7 @@ QUEUE = (
         (Query(f"seqserve:queue_drain_seconds:ratio5m{{{MODEL}}}", "{{model}} {{instance}}"),), red_above=0.5,
     ),
     Panel(
-        "Wait for a batch, p90", "s", "By gateway, of the model that waits longest: a measure to scale by.",
+        "Wait for a batch, p90", "s", "By gateway, of the model that waits longest.",
         (Query(f"seqserve:queue_seconds:p90_max{{{GATEWAY}}}", "{{instance}}"),),
     ),
     Panel(
