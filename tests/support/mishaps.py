@@ -39,7 +39,7 @@ WRONG = np.full((2, 6), 0.5, np.float32), np.full((2, 2), (0.9, 0.1), np.float32
 ROOM = 4
 BATCH_SECONDS = 0.03
 OVERDUE_SECONDS = 0.5
-IMPATIENT_SECONDS = 1.0
+IMPATIENT_SECONDS = 0.5
 PAUSE_SECONDS = 0.02
 RECORDED = Path(__file__).parents[1] / "monitoring" / "torchserve.prom"
 """What a TorchServe 0.12 wrote, in front of which a gateway had answered a few calls."""
@@ -270,8 +270,9 @@ class Scene:
 
     async def suffer(self) -> None:
         """All that happens, once."""
-        for target in self.plain.values():
-            await target.suffer()
+        async with asyncio.TaskGroup() as group:
+            for target in self.plain.values():
+                group.create_task(target.suffer())
         for token in (*self.guarded.tokens.of_scope.values(), self.guarded.tokens.wrong):
             await self.guarded.ask(token)
 
