@@ -14,13 +14,13 @@ import httpx
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, Formatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, Formatter, PercentFormatter, StrMethodFormatter
 
 from deploy.grafana.panels import Panel, Query, panels
 
 COLUMNS = 3
 PANEL_INCHES = (4.2, 2.35)
-STEPS = 240
+STEPS = 160
 LABEL = re.compile(r"\{\{(\w+)\}\}")
 FORMATS: dict[str, Formatter] = {
     "s": EngFormatter(unit="s", sep=" "),
@@ -28,7 +28,7 @@ FORMATS: dict[str, Formatter] = {
     "bytes": EngFormatter(unit="B", sep=" "),
     "percentunit": PercentFormatter(1.0),
 }
-OTHERS = EngFormatter(sep=" ")
+OTHERS = StrMethodFormatter("{x:g}")
 UNITS = {"reqps": "calls/s", "ops": "1/s", "cps": "connections/s"}
 
 Series = tuple[str, list[float], list[float]]  # name, seconds since the beginning, values
@@ -65,6 +65,11 @@ def plot(answers: Sequence[tuple[Panel, Sequence[Series]]], marks: Sequence[tupl
     size = (PANEL_INCHES[0] * COLUMNS, PANEL_INCHES[1] * rows)
     figure = Figure(figsize=size, layout="constrained")
     places = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).flatten()
+    for place in places[-COLUMNS:]:
+        place.set_xlabel("minutes", fontsize=7)
+    if marks:
+        happened = "    ".join(f"{number}: {what}" for number, (_, what) in enumerate(marks, 1))
+        figure.supxlabel(happened, fontsize=8, x=0.01, ha="left")
     with mpl.rc_context({"svg.hashsalt": "seqserve"}):
         for place, (panel, series) in zip(places, answers, strict=False):
             _draw(place, panel, series, marks)
@@ -76,22 +81,22 @@ def plot(answers: Sequence[tuple[Panel, Sequence[Series]]], marks: Sequence[tupl
 
 
 def _draw(axes: Axes, panel: Panel, series: Sequence[Series], marks: Sequence[tuple[float, str]]) -> None:
-    for name, seconds, values in series:
+    told = [each for each in series if any(each[2])] or series  # a line of zeros only fills the legend
+    for name, seconds, values in told:
         axes.plot([each / 60 for each in seconds], values, label=name, linewidth=1.2)
     for number, (at, _) in enumerate(marks, 1):
         axes.axvline(at / 60, color="grey", linewidth=0.6, linestyle=":")
         axes.annotate(str(number), (at / 60, 1), xycoords=("data", "axes fraction"), fontsize=6, color="grey")
     if panel.red_above is not None and axes.get_ylim()[1] > panel.red_above / 2:
         axes.axhline(panel.red_above, color="tab:red", linewidth=0.8, linestyle="--")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
     axes.yaxis.set_major_formatter(FORMATS.get(panel.unit, OTHERS))
     unit = UNITS.get(panel.unit)
     axes.set_title(f"{panel.title}, {unit}" if unit else panel.title, fontsize=9, loc="left")
     axes.tick_params(labelsize=7)
-    axes.set_xlabel("minutes", fontsize=7)
     axes.grid(visible=True, alpha=0.25)
-    if series:
-        axes.legend(fontsize=6.5, ncols=2, framealpha=0.6, loc="best")
+    if told:
+        axes.legend(fontsize=6.5, ncols=2, framealpha=0.6, loc="upper left")
 
 
 def answers(url: str, start: float, end: float, window: str) -> list[tuple[Panel, list[Series]]]:

@@ -102,7 +102,7 @@ async def load(run: Run) -> None:
         run.note("4 callers, and 8 of a slow model")
         async with run.callers(8, *slow, name="values"):
             await asyncio.sleep(STAGE_SECONDS)
-            run.note("96 more of it: more than its queue holds; deadlines of 0.2 s")
+            run.note("96 more of it, more than its queue holds, a third with deadlines of 0.2 s")
             async with (
                 run.callers(64, *slow, name="values"),
                 run.callers(32, *slow, seconds=0.2, name="values"),
