@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from deploy.grafana.panels import Panel, Query, panels
 COLUMNS = 3
 PANEL_INCHES = (4.2, 2.35)
 STEPS = 160
+CAPTION_LETTERS = 170
 LABEL = re.compile(r"\{\{(\w+)\}\}")
 FORMATS: dict[str, Formatter] = {
     "s": EngFormatter(unit="s", sep=" "),
@@ -68,8 +70,8 @@ def plot(answers: Sequence[tuple[Panel, Sequence[Series]]], marks: Sequence[tupl
     for place in places[-COLUMNS:]:
         place.set_xlabel("minutes", fontsize=7)
     if marks:
-        happened = "    ".join(f"{number}: {what}" for number, (_, what) in enumerate(marks, 1))
-        figure.supxlabel(happened, fontsize=8, x=0.01, ha="left")
+        happened = ";  ".join(f"{number}: {what}" for number, (_, what) in enumerate(marks, 1))
+        figure.supxlabel(fill(happened, CAPTION_LETTERS), fontsize=8, x=0.01, ha="left")
     with mpl.rc_context({"svg.hashsalt": "seqserve"}):
         for place, (panel, series) in zip(places, answers, strict=False):
             _draw(place, panel, series, marks)
