@@ -19,7 +19,8 @@ PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help install clients demo test test-long soak native native-sanitized compatibility bench bench-lock \
-  bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test
+  bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test dashboard \
+  dashboard-picture monitoring-test
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -109,6 +110,15 @@ deploy-test: install .venv-deploy/installed ## render deploy/ with kubectl and h
 
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
+
+dashboard: install ## write deploy/grafana/dashboards/seqserve.json from its table of panels
+	$(BIN)/python -m deploy.grafana.dashboard
+
+dashboard-picture: install ## four minutes of varied load, as a Prometheus saw it, into docs/dashboard.svg; needs prometheus
+	PYTHONPATH=tests $(BIN)/python -m support.dashboard_run docs/dashboard.svg
+
+monitoring-test: install ## rules, alerts and dashboard with promtool and a real Prometheus, the slower tests too
+	$(BIN)/python -m pytest tests/monitoring
 
 check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .

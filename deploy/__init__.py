@@ -1,0 +1,1 @@
+"""How the gateway is run and watched: what is here is checked by tests, and no part of the wheel."""
