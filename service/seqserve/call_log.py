@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import structlog
 
-from seqserve.logs import is_logged
-
 log = structlog.get_logger()
 
 MOST_CHARACTERS = 128
@@ -42,12 +40,14 @@ def log_failed(line: CallLine, code: str | int, error: Exception) -> None:
 
 def log_refused(line: CallLine, code: str | int, error: Exception) -> None:
     """The caller knows why."""
-    if is_logged("debug"):
-        log.debug("call refused", **line.known(), code=code, reason=str(error))
+    log.debug("call refused", **line.known(), code=code, reason=str(error))
 
 
 def log_answered(line: CallLine, code: str | int, *, seconds: float, examples: int) -> None:
-    """seconds: in this gateway. examples: 0 for calls that are no inference. Ask `is_logged` before."""
+    """seconds: in this gateway. examples: 0 for calls that are no inference.
+
+    There is one such line for each call: who calls this looks at logs.is_logged before.
+    """
     answered = {"examples": examples} if examples else {}
     log.debug("call answered", **line.known(), code=code, seconds=round(seconds, 6), **answered)
 

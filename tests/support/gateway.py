@@ -13,7 +13,6 @@ from seqserve.door import GAP_SECONDS
 from seqserve.engines.base import Engine
 from seqserve.gateway import Gateway
 from seqserve.settings import Settings
-from seqserve.tracing import Tracing
 
 UVICORN_HURRY = 20
 
@@ -41,7 +40,7 @@ def settings_for_tests(**changes: Any) -> Settings:
 
 @asynccontextmanager
 async def running_gateway(
-    archives: Sequence[Path], engine: Engine, *, tracing: Tracing | None = None, **changes: Any
+    archives: Sequence[Path], engine: Engine, *, tracing: Any = None, **changes: Any
 ) -> AsyncIterator[Gateway]:
     """A gateway that has loaded the archives; drained at the end, when nobody comes any more."""
     gateway = Gateway(settings_for_tests(**changes), tracing=tracing)

@@ -76,7 +76,7 @@ class Connection:
         return grpc.aio.secure_channel(self.address, self.tls.credentials(), options=options)
 
     def metadata(self, request_id: str) -> Metadata:
-        """What a call sends beside its message: id, trace and token. Raises what a `token` of the caller's raises."""
+        """What a call sends beside its message; raises what a `token` of the caller's raises."""
         named = ((REQUEST_ID, request_id), *trace_metadata())
         return named if self.token is None else (*named, authorization(self.token))
 
