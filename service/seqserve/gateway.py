@@ -77,7 +77,7 @@ class Gateway:
         self._settings = settings
         self.front = choose_front(settings)
         self._tracing = tracing or NoTracing()
-        self._is_traced = tracing is not None
+        self._is_traced = not isinstance(self._tracing, NoTracing)
         self._limits = grpc_limits(settings, signatures)
         self._slots = asyncio.Semaphore(1)
         self._traced_engine: TracedEngine | None = None

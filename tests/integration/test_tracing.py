@@ -146,7 +146,6 @@ async def test_what_callers_do_wrong_is_told_and_is_no_error_of_the_gateway(worl
 
 
 async def test_an_engine_that_fails_is_an_error_of_the_call_and_of_its_computing(world: World) -> None:
-    world.engine.load_faults.clear()
     async with world.serving():
         world.engine.fault = EngineContractError("nonsense")
         await world.refused(world.infer("failed"))
@@ -250,6 +249,20 @@ async def test_a_caller_who_leaves_ends_its_spans_and_not_the_batch(world: World
     assert (compute.status.code, compute.status.message) == (ERROR, "CANCELLED")
     world.receiver.check_order(left)
     world.receiver.check_order(world.receiver.call("next"))
+
+
+async def test_a_batch_that_takes_too_long_ends_with_its_calls(world: World) -> None:
+    async with world.serving(max_batch_seconds=0.2):
+        world.engine.hold()
+        await world.refused(world.infer("overdue"))
+        world.engine.gate.set()
+
+    overdue = world.receiver.call("overdue")
+    compute = world.receiver.phase(overdue, "compute")
+    assert [phase.name for phase in world.receiver.phases(overdue)] == PHASES[:-1]
+    assert (compute.status.code, compute.status.message) == (ERROR, "DEADLINE_EXCEEDED")
+    assert (overdue.status.code, overdue.status.message) == (ERROR, "DEADLINE_EXCEEDED")
+    world.receiver.check_order(overdue)
 
 
 async def test_who_waits_for_a_batch_in_vain_has_waited_in_the_queue(world: World) -> None:
