@@ -48,6 +48,7 @@ from seqserve.repository.versions import ModelState, RowBatcher
 from seqserve.settings import Settings
 from seqserve.signature import Signature
 from seqserve.statistics import Statistics
+from seqserve.traced_batches import TracedBatcher, TracedEngine, TracedRequests
 from seqserve.tracing import NoTracing, Tracing
 from seqserve.trust_setup import trust_of
 from seqserve.watching import changes
@@ -76,8 +77,10 @@ class Gateway:
         self._settings = settings
         self.front = choose_front(settings)
         self._tracing = tracing or NoTracing()
+        self._is_traced = not isinstance(self._tracing, NoTracing)
         self._limits = grpc_limits(settings, signatures)
         self._slots = asyncio.Semaphore(1)
+        self._traced_engine: TracedEngine | None = None
         self._gpu_broke = asyncio.Event()
         self._registry = CollectorRegistry()
         self.metrics = Metrics(self._registry, self.front.name)
@@ -170,6 +173,7 @@ class Gateway:
         """
         self.repository.compute_slots = compute_slots(self._settings, engine.device)
         self._slots = asyncio.Semaphore(self.repository.compute_slots)
+        self._traced_engine = TracedEngine(engine.name, engine.device, engine.can_be_away)
         if self._native is not None:
             self._native.start_slots(self.repository.compute_slots)
         self.metrics.describe_engine(engine.name, engine.device)
@@ -291,13 +295,19 @@ class Gateway:
         return self._settings.policy_of(name)
 
     def _observer_of(self, name: str, version: str) -> VersionObserver:
-        return Observers([self.metrics.of_version(name, version), self._statistics.of(name, version)])
+        observers = [self.metrics.of_version(name, version), self._statistics.of(name, version)]
+        return Observers([*observers, TracedRequests(name, version)] if self._is_traced else observers)
 
     def _make_batcher(
         self, signature: Signature, model: LoadedModel, observer: VersionObserver
     ) -> RowBatcher:
         self._limits.warn_of_what_does_not_fit(signature, self._settings.max_request_examples)
         limits = batch_limits(self._settings, signature)
+        if self._traced_engine is not None and self._is_traced:  # native queues know nothing of traces
+            return TracedBatcher(
+                signature, model, limits,
+                engine=self._traced_engine, slots=self._slots, observer=observer,
+            )  # fmt: skip
         if self._native is not None:
             return self._native.make_batcher(signature, model, limits, observer)
         return Batcher(batch_runner(model, observer), limits, slots=self._slots, observer=observer)

@@ -37,6 +37,11 @@ def _plain(_logger: object, _method: str, event: EventDict) -> EventDict:
     return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
+def is_logged(level: str) -> bool:
+    """Whether lines of that level come out now; for what is costly to put together."""
+    return LEVELS[level.upper()] >= _threshold.level
+
+
 def set_log_level(level: str) -> None:
     """From now on log what is at least this urgent: `debug` … `error`."""
     _threshold.level = LEVELS[level.upper()]

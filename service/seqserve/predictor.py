@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,12 +35,24 @@ Content = RawTensor | Sequence[bytes]
 """One tensor, or PNG and JPEG files."""
 
 
+class Asker(Protocol):
+    """Who hears what a request was about once it has ended, well or badly.
+
+    version: the one that it was bound to, "" where none was. examples: that were answered.
+    """
+
+    model: str
+    version: str
+    examples: int
+
+
 class Request(NamedTuple):
     """What a caller asks, free of any protocol.
 
     content: reads the protocol's message once the signature is known; raises InvalidRequest.
     timeout_seconds: None where the caller set no deadline.
     request_id: decides which version of a canary answers.
+    asker: is told what was asked, for logs.
     """
 
     model: str
@@ -48,6 +60,7 @@ class Request(NamedTuple):
     content: Callable[[Signature], Content]
     timeout_seconds: float | None = None
     request_id: str = ""
+    asker: Asker | None = None
 
 
 class Receipt(NamedTuple):
@@ -116,8 +129,11 @@ class Predictor:
         else:
             labels = call.bound.name, call.bound.version
             if call.code != "OK":
-                call.bound.observer.request_failed(time.perf_counter() - call.started)
+                call.bound.observer.request_failed(time.perf_counter() - call.started, call.code)
         self.metrics.count_request(*labels, call.code)
+        if (asker := request.asker) is not None:
+            asker.model, asker.version = (request.model, "") if call.bound is None else labels
+            asker.examples = call.examples
 
     async def _predict(self, request: Request, call: _Call) -> Prediction:
         self.door.enter()
@@ -130,7 +146,8 @@ class Predictor:
         receipt = _receipt(bound, outcomes)
         total_seconds = time.perf_counter() - call.started
         phases = Phases(total_seconds, call.decode_seconds, receipt.queue_seconds, receipt.compute_seconds)
-        bound.observer.request_answered(len(answers), phases)
+        call.examples = len(answers)
+        bound.observer.request_answered(call.examples, phases)
         return Prediction(bound.name, bound.version, bound.signature, answers, receipt, bound.observer)
 
     async def _outcomes(
@@ -144,6 +161,7 @@ class Predictor:
                 else:
                     rows = await self._rows_of_pictures(content, bound, call.deadline)
                 call.decode_seconds = time.perf_counter() - call.started
+                bound.observer.request_decoded(call.decode_seconds)
                 parts = _parts(rows, bound.batcher.max_batch_size)
                 return await bound.batcher.submit(parts, deadline=call.deadline)
         except TimeoutError as error:
@@ -162,7 +180,7 @@ class Predictor:
 class _Call:
     """What is known of a request while it is answered."""
 
-    __slots__ = ("bound", "code", "deadline", "decode_seconds", "seconds", "started")
+    __slots__ = ("bound", "code", "deadline", "decode_seconds", "examples", "seconds", "started")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -170,6 +188,7 @@ class _Call:
         self.deadline = asyncio.get_running_loop().time() + seconds
         self.decode_seconds = 0.0
         self.code = "OK"
+        self.examples = 0
         self.bound: ReadyVersion | None = None
 
 

@@ -82,7 +82,7 @@ class VersionStatistics(VersionObserver):
         """See VersionObserver."""
         self.compute_output.ns += round(seconds * 1e9)
 
-    def request_failed(self, seconds: float) -> None:
+    def request_failed(self, seconds: float, code: str) -> None:  # noqa: ARG002 - as declared
         """See VersionObserver."""
         self.fail.add(seconds)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqserve.engines.base import batch_headers
 from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.tokens import KeyFile, NoTokens, TokenFile
@@ -18,12 +19,31 @@ from support.torchserve import AT_ONCE, BATCH, ROWS, TINY, FakeInference, Keys, 
 from support.torchserve_world import World, running_world
 
 REQUEST = request_of(TINY, BATCH)
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with running_world(tmp_path) as running:
         yield running
+
+
+# ---- what goes along ----
+
+
+async def test_the_trace_of_a_batch_goes_with_each_of_its_parts(world: World, tmp_path: Path) -> None:
+    model = await world.engine.load(archive(tmp_path))
+    await model.infer(BATCH)
+    token = batch_headers.set((("traceparent", TRACEPARENT),))
+    try:
+        assert np.array_equal(await model.infer(BATCH), ROWS)
+    finally:
+        batch_headers.reset(token)
+
+    went = [metadata.get("traceparent") for metadata in world.inference.metadata]
+    assert went[-1] == TRACEPARENT
+    assert set(went[:-1]) == {None}
+    assert all("authorization" in metadata for metadata in world.inference.metadata)
 
 
 # ---- tokens ----

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqserve.archive import Archive
+from seqserve.engines.base import batch_headers
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -30,7 +31,7 @@ def expected_answers(rows: npt.ArrayLike, classes: int) -> FloatArray:
 class FakeEngine:
     """Answers at once unless `hold` was called; `fault` is raised, `wrong` is answered instead.
 
-    load_faults: what loading raises, by NAME/VERSION. seconds: that a batch takes.
+    headers: that went with each batch. load_faults: what loading raises, by NAME/VERSION. seconds: that a batch takes.
     """
 
     name: str = "fake"
@@ -43,6 +44,7 @@ class FakeEngine:
     wrong: FloatArray | None = None
     seconds: float = 0.0
     batches: list[int] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     load_faults: dict[str, Exception] = field(default_factory=dict)
     loads: list[str] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
@@ -78,6 +80,7 @@ class FakeModel:
 
     async def infer(self, batch: FloatArray) -> FloatArray:
         self.engine.batches.append(len(batch))
+        self.engine.headers.append(dict(batch_headers.get()))
         self.engine.entered.set()
         await self.engine.gate.wait()
         if self.engine.seconds:

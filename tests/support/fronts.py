@@ -10,6 +10,7 @@ BOTH_FRONTS = frozenset({
     "test_hostile_shapes", "test_hot_reload", "test_native_front", "test_oip", "test_oip_canary",
     "test_oip_repository", "test_oip_statistics", "test_oip_stream", "test_predictions", "test_refusals",
     "test_reply_limit", "test_rest", "test_streams", "test_tls", "test_tls_rotation", "test_tracing",
+    "test_tracing_logs", "test_tracing_receiver",
     "test_trusted_store",
 })  # fmt: skip
 """Ask over the main gRPC port, or of what the front is part of: each front has to answer them alike."""

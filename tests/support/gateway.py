@@ -39,9 +39,11 @@ def settings_for_tests(**changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running_gateway(archives: Sequence[Path], engine: Engine, **changes: Any) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    archives: Sequence[Path], engine: Engine, *, tracing: Any = None, **changes: Any
+) -> AsyncIterator[Gateway]:
     """A gateway that has loaded the archives; drained at the end, when nobody comes any more."""
-    gateway = Gateway(settings_for_tests(**changes))
+    gateway = Gateway(settings_for_tests(**changes), tracing=tracing)
     with mock.patch("uvicorn.server.asyncio", Hasty()):
         try:
             await gateway.start()

@@ -95,6 +95,7 @@ class FakeInference(torchserve_pb2_grpc.InferenceAPIsServiceServicer):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     arrivals: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     requests: list[torchserve_pb2.PredictionsRequest] = field(default_factory=list)
+    metadata: list[dict[str, Any]] = field(default_factory=list)
     pings: int = 0
     answered: int = 0
     cancelled: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -112,6 +113,7 @@ class FakeInference(torchserve_pb2_grpc.InferenceAPIsServiceServicer):
     async def Predictions(self, request: Any, context: Any) -> torchserve_pb2.PredictionResponse:
         await self._check(context)
         self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
         self.arrivals.release()
         batch = np.frombuffer(request.input["data"], "<f4").reshape(-1, *TINY.input.example_shape)
         if self.is_slow(batch):

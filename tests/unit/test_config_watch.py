@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +129,64 @@ async def test_a_second_look_follows_by_itself(world: World, monkeypatch: pytest
     following.cancel()
 
     assert [settings.log_level for settings in world.applied] == ["debug"]
+
+
+class ConfigMap:
+    """A folder as Kubernetes mounts a ConfigMap: files are links through `..data`, which is swapped whole."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self._folder = folder
+        self._generations = 0
+        folder.mkdir()
+        self.publish(text)
+        (folder / "seqserve.toml").symlink_to("..data/seqserve.toml")
+
+    def publish(self, text: str) -> None:
+        """As the kubelet does it: a new folder, a link to it under another name, and that renamed."""
+        self._generations += 1
+        generation = self._folder / f"..2026_01_01_00_00_0{self._generations}"
+        generation.mkdir()
+        (generation / "seqserve.toml").write_text(text)
+        link = self._folder / "..data"
+        before = link.resolve() if link.is_symlink() else None
+        (self._folder / "..data_tmp").symlink_to(generation.name)
+        (self._folder / "..data_tmp").rename(link)
+        if before is not None:
+            shutil.rmtree(before)
+
+
+@pytest.mark.parametrize("look_seconds", [0.1, 3600.0], ids=["looks", "events"])
+async def test_a_config_map_that_is_changed_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_seconds: float
+) -> None:
+    monkeypatch.setattr(config_watch, "SETTLE_SECONDS", 0.01)
+    mounted = ConfigMap(tmp_path / "etc", 'log_level = "info"\n')
+    path = tmp_path / "etc" / "seqserve.toml"
+    mode = "poll" if look_seconds < 1 else "auto"
+    applied: asyncio.Queue[Settings] = asyncio.Queue()
+    flags = {"watch": mode, "watch_interval_seconds": str(look_seconds)}
+
+    def read() -> Settings:
+        return read_settings(flags, path)
+
+    watch = ConfigWatch(path, read(), read, applied.put, lambda _: None)
+    following = asyncio.create_task(watch.follow())
+    try:
+        for level in ("debug", "warning", "info"):
+            await change_until_heard(mounted, f'log_level = "{level}"\n', applied)
+            assert watch.settings.log_level == level
+    finally:
+        following.cancel()
+
+
+async def change_until_heard(mounted: ConfigMap, text: str, applied: asyncio.Queue[Settings]) -> None:
+    """Published again every second: the watch may not yet have begun, which nothing tells."""
+    async with asyncio.timeout(60):
+        while True:
+            mounted.publish(text)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(applied.get(), 1.0)
+                return
 
 
 async def test_what_goes_wrong_does_not_end_the_following(

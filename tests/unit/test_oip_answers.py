@@ -74,7 +74,7 @@ def test_the_index_lists_every_version_or_those_that_are_ready(repository: Repos
 async def test_statistics_are_of_what_is_in_the_repository(repository: Repository) -> None:
     statistics = Statistics()
     for version in ("1", "2", "3"):  # the third has left
-        statistics.of("tiny", version).request_failed(1.0)
+        statistics.of("tiny", version).request_failed(1.0, "INTERNAL")
     await repository.set_routing({"tiny": Routing(labels={"now": "2"})})
 
     def found(name: str, version: str) -> list[tuple[str, str, int]]:

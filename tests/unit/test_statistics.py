@@ -21,7 +21,7 @@ EVENTS = st.lists(
     st.one_of(
         st.builds(lambda n, phases: lambda counters: counters.request_answered(n, phases), EXAMPLES, PHASES),
         st.builds(lambda seconds: lambda counters: counters.request_encoded(seconds), SECONDS),
-        st.builds(lambda seconds: lambda counters: counters.request_failed(seconds), SECONDS),
+        st.builds(lambda seconds: lambda counters: counters.request_failed(seconds, "INTERNAL"), SECONDS),
         st.builds(lambda n, a, b, c: lambda counters: counters.batch_computed(n, a, b, c), EXAMPLES, *[SECONDS] * 3),
     )
 )  # fmt: skip
@@ -82,7 +82,7 @@ def test_batches_count_by_their_size() -> None:
 
 def test_failures_are_no_inferences() -> None:
     counters = VersionStatistics("tiny", "1")
-    counters.request_failed(0.5)
+    counters.request_failed(0.5, "INTERNAL")
 
     assert counters.fail == Duration(1, 500_000_000)
     assert (counters.inference_count, counters.last_inference_ms) == (0, 0)
@@ -103,14 +103,14 @@ def test_no_counter_ever_goes_back(events: list[Event]) -> None:
 
 def test_a_version_that_comes_back_goes_on_counting() -> None:
     statistics = Statistics()
-    statistics.of("tiny", "1").request_failed(1.0)
+    statistics.of("tiny", "1").request_failed(1.0, "INTERNAL")
 
     assert statistics.of("tiny", "1").fail.count == 1
 
 
 async def test_counters_are_found_for_each_version_and_are_zero_for_one_that_never_served() -> None:
     statistics = Statistics()
-    statistics.of("tiny", "1").request_failed(1.0)
+    statistics.of("tiny", "1").request_failed(1.0, "INTERNAL")
 
     found = statistics.find([ModelVersion("tiny", "2"), ModelVersion("tiny", "1")])
 
@@ -121,7 +121,7 @@ async def test_versions_that_left_long_ago_are_forgotten_and_those_that_serve_ne
     statistics = Statistics()
     serving, returned = ModelVersion("tiny", "1"), ModelVersion("tiny", "2")
     for version in (serving, returned):
-        statistics.of("tiny", version.version).request_failed(1.0)
+        statistics.of("tiny", version.version).request_failed(1.0, "INTERNAL")
         await statistics.follow(version)
     for state in (ModelState.UNLOADED, ModelState.READY):
         returned.state = state
@@ -130,7 +130,7 @@ async def test_versions_that_left_long_ago_are_forgotten_and_those_that_serve_ne
         ModelVersion("tiny", str(number), state=ModelState.UNLOADED) for number in range(3, KEPT_VERSIONS + 5)
     ]
     for version in gone:
-        statistics.of("tiny", version.version).request_failed(1.0)
+        statistics.of("tiny", version.version).request_failed(1.0, "INTERNAL")
         await statistics.follow(version)
 
     assert [counters.fail.count for counters in statistics.find([serving, returned])] == [1, 1]

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic
 
 from seqserve.batching.admission import (
@@ -171,7 +172,8 @@ class Batcher(Generic[P, R]):
 
     def _start_worker(self) -> None:
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name="batcher")
+            # In a context of its own: it serves everybody, not the caller who happens to be the first.
+            self._worker = asyncio.create_task(self._work(), name="batcher", context=Context())
             # Not in `_work` itself: a task that is cancelled before its first step never runs.
             self._worker.add_done_callback(self._on_worker_done)
 

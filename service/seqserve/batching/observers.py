@@ -30,14 +30,17 @@ class Phases(NamedTuple):
 class VersionObserver(BatchObserver):
     """Hears of one version's requests and batches; this one does nothing."""
 
+    def request_decoded(self, seconds: float) -> None:
+        """A request's rows are checked and go to the queue."""
+
     def request_answered(self, examples: int, phases: Phases) -> None:
         """A request has its checked answer."""
 
     def request_encoded(self, seconds: float) -> None:
         """The answer's message is ready to be sent."""
 
-    def request_failed(self, seconds: float) -> None:
-        """A request that was bound to this version has no answer."""
+    def request_failed(self, seconds: float, code: str) -> None:
+        """A request that was bound to this version has no answer, but that code of gRPC."""
 
     def batch_computed(
         self, examples: int, assembly_seconds: float, compute_seconds: float, split_seconds: float
@@ -53,6 +56,7 @@ class Observers(VersionObserver):
 
     def __init__(self, observers: Sequence[VersionObserver]) -> None:
         self.observers: Sequence[VersionObserver] = tuple(chain.from_iterable(map(_single, observers)))
+        self._request_decoded = self._hearing(VersionObserver.request_decoded)
         self._request_answered = self._hearing(VersionObserver.request_answered)
         self._request_encoded = self._hearing(VersionObserver.request_encoded)
         self._batch_computed = self._hearing(VersionObserver.batch_computed)
@@ -67,6 +71,11 @@ class Observers(VersionObserver):
         hearing = (each for each in self.observers if getattr(type(each), name, None) is not call)
         return tuple(getattr(each, name) for each in hearing)
 
+    def request_decoded(self, seconds: float) -> None:
+        """See VersionObserver."""
+        for tell in self._request_decoded:
+            tell(seconds)
+
     def request_answered(self, examples: int, phases: Phases) -> None:
         """See VersionObserver."""
         for tell in self._request_answered:
@@ -77,10 +86,10 @@ class Observers(VersionObserver):
         for tell in self._request_encoded:
             tell(seconds)
 
-    def request_failed(self, seconds: float) -> None:
+    def request_failed(self, seconds: float, code: str) -> None:
         """See VersionObserver."""
         for observer in self.observers:
-            observer.request_failed(seconds)
+            observer.request_failed(seconds, code)
 
     def batch_computed(
         self, examples: int, assembly_seconds: float, compute_seconds: float, split_seconds: float

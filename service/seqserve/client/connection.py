@@ -14,6 +14,7 @@ from seqserve.client.errors import HandshakeFailed, PredictionError, error_of_ca
 from seqserve.client.handshakes import handshake_fault
 from seqserve.client.tls import Tls
 from seqserve.client.tokens import Token, authorization, is_loopback
+from seqserve.client.traces import trace_metadata
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 KEEPALIVE_MS = 30_000  # a stream to a gateway that is gone ends; the gateway allows one in 10 s
@@ -75,8 +76,8 @@ class Connection:
         return grpc.aio.secure_channel(self.address, self.tls.credentials(), options=options)
 
     def metadata(self, request_id: str) -> Metadata:
-        """What a call sends beside its message. Raises what a `token` of the caller's raises."""
-        named = ((REQUEST_ID, request_id),)
+        """What a call sends beside its message; raises what a `token` of the caller's raises."""
+        named = ((REQUEST_ID, request_id), *trace_metadata())
         return named if self.token is None else (*named, authorization(self.token))
 
     def error_of(self, error: grpc.RpcError, request_id: str) -> PredictionError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,8 +12,11 @@ from seqserve.tensors import FloatArray
 
 __all__ = [
     "DeviceMemory", "DeviceUse", "DirectModel", "Engine", "EngineObserver", "FloatArray", "Graph",
-    "GraphModel", "LoadedModel", "Presence",
+    "GraphModel", "LoadedModel", "Presence", "batch_headers",
 ]  # fmt: skip
+
+batch_headers: ContextVar[Sequence[tuple[str, str]]] = ContextVar("batch_headers", default=())
+"""What goes with a batch to an engine outside of this process, beside the batch: the trace it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

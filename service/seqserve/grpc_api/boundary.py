@@ -7,6 +7,7 @@ text through that is not meant for a client (grpc.aio would send it).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 
 from seqserve.access.gate import ANY_ROOM, Gate
+from seqserve.call_log import CallLine, log_answered
 from seqserve.errors import (
     InvalidRequest,
     MessageTooLarge,
@@ -34,24 +36,29 @@ from seqserve.grpc_api.mapped import malformed
 from seqserve.grpc_api.metadata import Metadata, authorizations, texts
 from seqserve.grpc_api.refusals import abort, report
 from seqserve.grpc_api.streams import Context, LastReply, Streams
+from seqserve.logs import is_logged
 from seqserve.request_ids import REQUEST_ID, REQUEST_ID_PATTERN, canary_key, request_id
-from seqserve.status import describe, status_of
-from seqserve.tracing import Tracing
+from seqserve.status import describe
+from seqserve.tracing import Span, Tracing, trace_id_of
 
 INFERENCE = frozenset({"ModelInfer", "ModelStreamInfer", "Predict", "PredictStream"})
 """The methods whose messages are inference requests, and are counted as such; all streams are of these."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """What a handler may know of the call beside its message.
+    """What a handler may know of the call beside its message, and what the predictor tells of it.
 
     is_given: the caller sent a request id, and `request_id` is that one or begins with it.
+    model, version, examples: see Asker.
     """
 
     request_id: str
     timeout_seconds: float | None
     is_given: bool
+    model: str = ""
+    version: str = ""
+    examples: int = 0
 
     def canary_key(self, own_id: str) -> str:
         """See seqserve.request_ids; own_id: the message's, or ""."""
@@ -128,13 +135,18 @@ class Boundary:
             given = metadata.get(REQUEST_ID, "")
             call = Call(call_id := request_id(given), context.time_remaining(), call_id == given)
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+            started = time.perf_counter()
             with self.tracing.span(descriptor.full_name, call.request_id, metadata) as span:
                 try:
                     with self._room(pairs) if is_limited and not self.gate.is_open else ANY_ROOM:
-                        return self.bytes_of(await method(self.parse(descriptor, body), call))
+                        reply = self.bytes_of(await method(self.parse(descriptor, body), call))
                 except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
-                    status = report(error, call.request_id, descriptor.full_name)
-                    span.fail(status_of(error).grpc.name)
+                    status = report(error, _line(descriptor, call, span, metadata))
+                    span.fail(error)
+                else:
+                    if is_logged("debug"):
+                        _log_answered(_line(descriptor, call, span, metadata), call, started)
+                    return reply
             await abort(context, status, call.request_id)
             raise AssertionError("abort raises")  # pragma: no cover
 
@@ -174,6 +186,15 @@ class Boundary:
         return body
 
 
+def _line(descriptor: MethodDescriptor, call: Call, span: Span, metadata: Mapping[str, str]) -> CallLine:
+    trace_id = span.trace_id or trace_id_of(metadata)
+    return CallLine(descriptor.full_name, call.request_id, trace_id, call.model, call.version)
+
+
+def _log_answered(line: CallLine, call: Call, started: float) -> None:
+    log_answered(line, "OK", seconds=time.perf_counter() - started, examples=call.examples)
+
+
 @cache
 def _class_of(descriptor: Descriptor) -> type[Message]:
     return GetMessageClass(descriptor)
@@ -208,7 +229,7 @@ class StreamCall:
 
     async def answer(self, body: bytes, number: int) -> bytes | LastReply:
         """See streams.Answer. Who may not call any more has its last reply."""
-        message = _Message(f"{self.id}.{number}")
+        message = _Message(Call(f"{self.id}.{number}", None, self._is_given))
         try:
             room = self._boundary.gate.admit(self._authorizations, "inference")
             self._read(body, message)
@@ -229,19 +250,26 @@ class StreamCall:
     def _read(self, body: bytes, message: _Message) -> None:
         message.request = self._boundary.parse(self._descriptor, body)
         if REQUEST_ID_PATTERN.fullmatch(own_id := self._method.id_of(message.request)):
-            message.id = f"{self.id}.{own_id}"
+            message.call.request_id = f"{self.id}.{own_id}"
 
     async def _reply(self, message: _Message) -> bytes:
-        with self._boundary.tracing.span(self._descriptor.full_name, message.id, self._metadata) as span:
+        call, started = message.call, time.perf_counter()
+        with self._boundary.tracing.span(self._descriptor.full_name, call.request_id, self._metadata) as span:
+            message.trace_id = span.trace_id
             try:
-                call = Call(message.id, self._context.time_remaining(), self._is_given)
-                return self._boundary.bytes_of(await self._method.answer(message.request, call))
+                call.timeout_seconds = self._context.time_remaining()
+                reply = self._boundary.bytes_of(await self._method.answer(message.request, call))
             except Exception as error:
-                span.fail(status_of(error).grpc.name)
+                span.fail(error)
                 raise
+            if is_logged("debug"):
+                _log_answered(_line(self._descriptor, call, span, self._metadata), call, started)
+            return reply
 
     def _refused(self, error: Exception, message: _Message) -> bytes:
-        status = report(error, message.id, self._descriptor.full_name)
+        call, trace_id = message.call, message.trace_id or trace_id_of(self._metadata)
+        line = CallLine(self._descriptor.full_name, call.request_id, trace_id, call.model, call.version)
+        status = report(error, line)
         reply = self._method.on_error(message.request, status).SerializeToString()
         if len(reply) > self._boundary.max_message_bytes:  # the message's own id is as long as that
             reply = self._method.on_error(None, status).SerializeToString()
@@ -250,7 +278,8 @@ class StreamCall:
 
 @dataclass(slots=True)
 class _Message:
-    """One message of a stream; request: None as long as it is not parsed."""
+    """One message of a stream; request: None as long as it is not parsed. trace_id: of its span."""
 
-    id: str
+    call: Call
     request: Any = None
+    trace_id: str = ""

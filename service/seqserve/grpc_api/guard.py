@@ -7,6 +7,7 @@ from collections.abc import Callable
 import grpc
 
 from seqserve.access.gate import Gate
+from seqserve.call_log import CallLine
 from seqserve.client_settings import Scope
 from seqserve.errors import PermissionDenied, Unauthenticated
 from seqserve.grpc_api.boundary import Handler
@@ -15,6 +16,7 @@ from seqserve.grpc_api.metadata import Metadata, authorizations, texts
 from seqserve.grpc_api.refusals import abort, report
 from seqserve.grpc_api.streams import Context
 from seqserve.request_ids import REQUEST_ID, request_id
+from seqserve.tracing import trace_id_of
 
 
 class Guard(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic for type checkers only
@@ -46,9 +48,10 @@ class Guard(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic for ty
 
 def _refusing(error: Exception, path: str, metadata: Metadata) -> grpc.RpcMethodHandler[bytes, bytes]:
     """As a stream, whatever the method: only then no message is read."""
-    call_id = request_id(texts(metadata).get(REQUEST_ID, ""))
+    given = texts(metadata)
+    line = CallLine(path, request_id(given.get(REQUEST_ID, "")), trace_id_of(given))
 
     async def refuse(_: object, context: Context) -> None:
-        await abort(context, report(error, call_id, path), call_id)
+        await abort(context, report(error, line), line.request_id)
 
     return grpc.stream_stream_rpc_method_handler(refuse)

@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 from google.protobuf.message import DecodeError, Message
 from grpc.aio import AbortError
 
+from seqserve.call_log import CallLine
 from seqserve.errors import InvalidRequest
 from seqserve.grpc_api.metadata import texts
 from seqserve.grpc_api.refusals import abort, report
 from seqserve.grpc_api.streams import Context
 from seqserve.request_ids import REQUEST_ID, request_id
+from seqserve.tracing import trace_id_of
 
 # Any: a message or an iterator of them in, and likewise out, as grpc.aio has it.
 Answer = Callable[[Any, Context], Any]
@@ -48,8 +50,9 @@ async def fail(context: Context, error: Exception, path: str) -> NoReturn:
     """End the call of a handler that raised; an error that comes of the call's own end stays what it is."""
     if isinstance(error, AbortError) or context.done():
         raise error
-    call_id = request_id(texts(context.invocation_metadata() or ()).get(REQUEST_ID, ""))
-    await abort(context, report(error, call_id, path), call_id)
+    given = texts(context.invocation_metadata() or ())
+    line = CallLine(path, request_id(given.get(REQUEST_ID, "")), trace_id_of(given))
+    await abort(context, report(error, line), line.request_id)
     raise AssertionError("abort raises")  # pragma: no cover
 
 

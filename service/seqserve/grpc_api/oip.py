@@ -106,6 +106,7 @@ class InferenceService:
                 content=partial(input_tensor, request),
                 timeout_seconds=timeout_seconds(request, call.timeout_seconds),
                 request_id=call.canary_key(request.id),
+                asker=call,
             )
         )
 

@@ -72,6 +72,7 @@ class PredictionService:
                 content=partial(_content, request),
                 timeout_seconds=call.timeout_seconds,
                 request_id=call.canary_key(request.id),
+                asker=call,
             )
         )
 

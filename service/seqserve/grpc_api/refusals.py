@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import grpc
-import structlog
 from google.rpc import status_pb2
 from grpc_status.rpc_status import to_status
 
+from seqserve.call_log import CallLine, log_failed, log_refused
 from seqserve.grpc_api.streams import Context
 from seqserve.request_ids import REQUEST_ID
 from seqserve.status import describe, status_of
 
-log = structlog.get_logger()
 
-
-def report(error: Exception, request_id: str, method: str) -> status_pb2.Status:
+def report(error: Exception, line: CallLine) -> status_pb2.Status:
     """What the caller may know of an error, once the log knows it."""
     code = status_of(error).grpc
-    if code is grpc.StatusCode.INTERNAL:
-        log.error("call failed", method=method, request_id=request_id, exc_info=error)
-    else:
-        log.debug("call refused", method=method, request_id=request_id, code=code.name, reason=str(error))
-    return describe(error, request_id)
+    log = log_failed if code is grpc.StatusCode.INTERNAL else log_refused
+    log(line, code.name, error)
+    return describe(error, line.request_id)
 
 
 async def abort(context: Context, status: status_pb2.Status, request_id: str) -> None:

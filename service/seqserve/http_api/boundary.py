@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import structlog
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,30 +15,35 @@ from starlette.responses import Response
 
 from seqserve.access.gate import ANY_ROOM, Gate
 from seqserve.access.tokens import AUTHORIZATION
+from seqserve.call_log import CallLine, log_answered, log_failed, log_refused
 from seqserve.client_settings import Scope
 from seqserve.errors import PermissionDenied, Unauthenticated, quote_came
 from seqserve.http_api.departures import CallerLeftError
 from seqserve.http_api.refusals import refusal, routing_refusal
 from seqserve.http_api.web_pages import is_of_web_page
+from seqserve.logs import is_logged
 from seqserve.request_ids import REQUEST_ID, canary_key, request_id
 from seqserve.status import status_of
-from seqserve.tracing import Tracing
+from seqserve.tracing import Tracing, trace_id_of
 
-log = structlog.get_logger()
-
+FIRST_ERROR = 400
 CALLER_LEFT = 499
 """What nginx logs for it; nobody receives it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """What a handler may know of the call beside its request.
+    """What a handler may know of the call beside its request, and what the predictor tells of it.
 
     is_given: the caller sent a request id, and `request_id` is that one.
+    model, version, examples: see Asker; at first as the path says.
     """
 
     request_id: str
     is_given: bool
+    model: str = ""
+    version: str = ""
+    examples: int = 0
 
     def canary_key(self, own_id: str) -> str:
         """See seqserve.request_ids; own_id: the message's, or ""."""
@@ -75,17 +80,24 @@ class Boundary:
             try:
                 room = self._admit(request.headers, terms)
             except (Unauthenticated, PermissionDenied) as error:
-                return _refused(error, call.request_id, operation)
-            with self.tracing.span(operation, call.request_id, dict(request.headers)) as span:
+                return _refused(error, _line(operation, call, request))
+            started = time.perf_counter()
+            with self.tracing.span(operation, call.request_id, request.headers) as span:
                 try:
                     with room:
                         response = await handler(request, call)
                 except (CallerLeftError, ClientDisconnect):
-                    span.fail("CANCELLED")
+                    span.note_code("CANCELLED")
                     response = Response(status_code=CALLER_LEFT)
                 except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it unmapped
-                    span.fail(status_of(error).grpc.name)
-                    response = _refused(error, call.request_id, operation)
+                    span.fail(error)
+                    response = _refused(error, _line(operation, call, request, span.trace_id))
+                if is_logged("debug") and response.status_code < FIRST_ERROR:
+                    seconds, line = (
+                        time.perf_counter() - started,
+                        _line(operation, call, request, span.trace_id),
+                    )
+                    log_answered(line, response.status_code, seconds=seconds, examples=call.examples)
             response.headers[REQUEST_ID] = call.request_id
             return response
 
@@ -98,7 +110,7 @@ class Boundary:
             try:
                 self._admit(request.headers, Terms(scope))
             except (Unauthenticated, PermissionDenied) as error:
-                return _refused(error, _call(request).request_id, quote_came(request.url.path))
+                return _refused(error, _line(quote_came(request.url.path), _call(request), request))
             return await endpoint(request)
 
         return answer
@@ -132,13 +144,17 @@ class Boundary:
 def _call(request: Request) -> Call:
     given = request.headers.get(REQUEST_ID, "")
     own = request_id(given)
-    return Call(own, own == given)
+    path = request.path_params
+    return Call(own, own == given, path.get("model", ""), path.get("version", ""))
 
 
-def _refused(error: Exception, own_id: str, operation: str) -> Response:
+def _line(operation: str, call: Call, request: Request, trace_id: str = "") -> CallLine:
+    trace_id = trace_id or trace_id_of(request.headers)
+    return CallLine(operation, call.request_id, trace_id, call.model, call.version)
+
+
+def _refused(error: Exception, line: CallLine) -> Response:
     code = status_of(error).http
-    if code is HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("call failed", method=operation, request_id=own_id, exc_info=error)
-    else:
-        log.debug("call refused", method=operation, request_id=own_id, code=code.value, reason=str(error))
-    return refusal(error, own_id)
+    log = log_failed if code is HTTPStatus.INTERNAL_SERVER_ERROR else log_refused
+    log(line, code.value, error)
+    return refusal(error, line.request_id)

@@ -46,6 +46,7 @@ class Infer:
                 content=message.content,
                 timeout_seconds=timeout_seconds(message.timeout, None),
                 request_id=call.canary_key(message.id),
+                asker=call,
             )
             prediction = await unless_left(self._predictor.predict(asked), request.receive)
             reply = await self._encoded(message, prediction)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from seqserve.call_log import CallLine
 from seqserve.errors import EngineContractError
 from seqserve.grpc_api.refusals import report
 
@@ -30,7 +31,8 @@ class InternalErrors:
             error = EngineContractError(
                 f"{model} version {version} answered what its signature does not allow"
             )
-        report(error, request_id, path.removeprefix("/").replace("/", "."))
+        method = path.removeprefix("/").replace("/", ".")
+        report(error, CallLine(method, request_id, model=model, version=version))
 
     def count(self, calls: int) -> None:
         """Log how many more ended so: there were too many at once to write each one down."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from seqserve.engines.base import batch_headers
 from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.channels import Channels, Tls
 from seqserve.engines.torchserve.tokens import TOKEN_PAUSES_SECONDS, Metadata, Tokens, authorization
@@ -80,11 +81,13 @@ class Predictions:
     async def predict(self, request: bytes, calls: Calls | None = None) -> bytes:
         """The handler's bytes.
 
-        request: a PredictionsRequest, serialized. calls: holds the call while it is in flight; who cancels
-        it there gives it up, and it raises EngineUnavailable.
+        request: a PredictionsRequest, serialized; what `batch_headers` holds goes with it.
+        calls: holds the call while it is in flight; who cancels it there gives it up, and it raises
+        EngineUnavailable.
         Raises EngineUnavailable, Overloaded, EngineContractError. A cancel goes through.
         """
         held = calls if calls is not None else set()
+        headers = batch_headers.get()
 
         async def predict(metadata: Metadata) -> bytes:
             ask = self._connected().unary_unary(
@@ -92,7 +95,7 @@ class Predictions:
                 request_serializer=bytes,
                 response_deserializer=torchserve_pb2.PredictionResponse.FromString,
             )
-            call = ask(request, metadata=metadata, timeout=self._call_seconds)
+            call = ask(request, metadata=(*metadata, *headers), timeout=self._call_seconds)
             held.add(call)
             try:
                 return bytes((await call).prediction)

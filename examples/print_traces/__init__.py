@@ -1,0 +1,1 @@
+"""A receiver of traces that prints them: `python -m examples.print_traces`."""
