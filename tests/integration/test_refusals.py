@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,11 @@ from seqserve.gateway import Gateway
 from seqserve.pb import inference_pb2 as pb
 from seqserve.pb.inference_pb2_grpc import GRPCInferenceServiceStub
 from support.engines import FakeEngine
+from support.memory import python_peak
 from support.oip import details_of, infer_request, inference_stub, rows_of, send_bytes, words_of
 
 GOOD = np.full((1, 2, 3), 0.25, np.float32)
+REFUSALS, LONG_BYTES = 20, 1 << 20
 
 
 @pytest.fixture
@@ -196,3 +199,18 @@ async def test_of_malformed_messages_only_inference_requests_count_as_such(
 
     counted = 'seqserve_requests_total{code="INVALID_ARGUMENT",model="unknown",version="unknown"} 2.0'
     assert counted in text
+
+
+async def test_what_was_refused_does_not_wait_for_pythons_collector(stub: GRPCInferenceServiceStub) -> None:
+    refused = infer_request(np.zeros((1, 6)), model="unknown")
+    refused.raw_input_contents[0] = bytes(LONG_BYTES)
+    gc.disable()
+    try:
+        with python_peak() as peak:
+            for _ in range(REFUSALS):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await stub.ModelInfer(refused)
+    finally:
+        gc.enable()
+
+    assert peak.bytes < REFUSALS * LONG_BYTES / 2

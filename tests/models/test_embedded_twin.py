@@ -13,6 +13,7 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 from torch import nn
+from torch.jit._script import RecursiveScriptModule
 
 from seqserve.engines import embedded_twin
 from seqserve.engines.base import FloatArray, Graph
@@ -137,7 +138,7 @@ async def test_a_large_module_is_not_written_out_to_learn_its_size(
 ) -> None:
     archive = digit_archive(tmp_path)
     monkeypatch.setattr(embedded_twin, "MAX_BYTES", 1000)
-    monkeypatch.setattr(torch.jit.RecursiveScriptModule, "save_to_buffer", lambda *_: pytest.fail("it was"))
+    monkeypatch.setattr(RecursiveScriptModule, "save_to_buffer", lambda *_: pytest.fail("it was"))
     engine = EmbeddedEngine(device="cpu", read_graph=graphs.graph_reader())
 
     assert (await engine.load(archive)).graph is None
