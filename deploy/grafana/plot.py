@@ -22,7 +22,7 @@ from deploy.grafana.panels import Panel, Query, panels
 COLUMNS = 3
 PANEL_INCHES = (4.2, 2.35)
 STEPS = 160
-CAPTION_LETTERS = 170
+CAPTION_LETTERS = 220
 LABEL = re.compile(r"\{\{(\w+)\}\}")
 FORMATS: dict[str, Formatter] = {
     "s": EngFormatter(unit="s", sep=" "),
