@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from seqserve.doctor.finding import Finding, fault, or_ok
 from seqserve.doctor.programs import holder_of
-from seqserve.engines.torchserve.config import LOOPBACK
+from seqserve.engines.torchserve.config import LOOPBACK, PREDICTION_PORTS
 from seqserve.ports import ADMIN_HOST
 from seqserve.settings import Settings
 
@@ -48,8 +48,13 @@ def listenings(settings: Settings, *, with_torchserve: bool) -> list[Listening]:
     ]
     if with_torchserve:
         names = [f"torchserve_{name}_port" for name in TORCHSERVE]
-        wished += [(name, LOOPBACK, getattr(settings, name)) for name in names]
+        wished += [(name, _host_of(name, settings), getattr(settings, name)) for name in names]
     return [Listening(name, host, port) for name, host, port in wished if port is not None]
+
+
+def _host_of(setting: str, settings: Settings) -> str:
+    is_open = setting in [f"torchserve_{name}_port" for name in PREDICTION_PORTS]
+    return settings.torchserve_host if is_open else LOOPBACK
 
 
 def check_ports(
