@@ -12,20 +12,23 @@ FROM ${BASE} AS python
 ARG DEBIAN_FRONTEND=noninteractive
 ENV LC_ALL=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1
-COPY deploy/images/clean deploy/images/finish /usr/local/sbin/
-RUN apt-get update \
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    apt-get update \
     && apt-get install --yes --no-install-recommends python3=3.11.* tini=0.19.* \
     && echo 'seqserve:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'seqserve:x:10001:' >> /etc/group \
     && mkdir -p /etc/seqserve /models \
-    && finish \
-    && clean
+    && /srv/finish \
+    && rm -rf /var/lib/apt/lists/* \
+    && /srv/clean
 
 # What installs packages, and is in no image. A pip.conf of yours may come as the secret `pip`.
 FROM python AS tools
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3-pip=23.* \
-    && clean
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    apt-get update \
+    && apt-get install --yes --no-install-recommends binutils=2.40* python3-pip=23.* \
+    && rm -rf /var/lib/apt/lists/* \
+    && /srv/clean
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 COPY supply supply
@@ -56,10 +59,12 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     && rm /tmp/pins.txt
 
 FROM torch AS native
-RUN apt-get update \
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    apt-get update \
     && apt-get install --yes --no-install-recommends \
        cmake=3.25.* g++=4:12.* libgrpc++-dev=1.51.* make=4.* pkg-config=1.* python3-dev=3.11.* \
-    && clean
+    && rm -rf /var/lib/apt/lists/* \
+    && /srv/clean
 COPY --from=wheel /opt/tools /opt/tools
 COPY service/native service/native
 RUN mkdir -p service/seqserve/native_front \
@@ -77,7 +82,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 COPY --from=wheel /opt/wheel /opt/wheel
 RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl
 COPY --from=native /src/service/seqserve/native_front/*.so /opt/seqserve/lib/python3.11/site-packages/seqserve/native_front/
-RUN finish /opt/seqserve
+RUN --mount=type=bind,source=deploy/images,target=/srv /srv/finish /opt/seqserve
 
 FROM tools AS slim-packages
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -85,8 +90,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m supply.subset --extras otel --packages httpx > /tmp/pins.txt \
     && python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --require-hashes --requirement /tmp/pins.txt
 COPY --from=wheel /opt/wheel /opt/wheel
-RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
-    && finish /opt/seqserve
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
+    && /srv/finish /opt/seqserve
 
 FROM torch AS torchserve-packages
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -94,8 +100,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m supply.subset --extras torchserve otel > /tmp/pins.txt \
     && python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --require-hashes --requirement /tmp/pins.txt
 COPY --from=wheel /opt/wheel /opt/wheel
-RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
-    && finish /opt/seqserve
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
+    && /srv/finish /opt/seqserve
 
 FROM torch AS build-packages
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -103,8 +110,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m supply.subset --extras build > /tmp/pins.txt \
     && python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --require-hashes --requirement /tmp/pins.txt
 COPY --from=wheel /opt/wheel /opt/wheel
-RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
-    && finish /opt/seqserve
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
+    && /srv/finish /opt/seqserve
 
 # What every image has.
 FROM python AS image
@@ -116,7 +124,7 @@ LABEL org.opencontainers.image.title="seqserve" \
       org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /
 ENV HOME=/tmp \
-    PATH=/opt/seqserve/bin:/usr/local/bin:/usr/bin:/bin
+    PATH=/opt/seqserve/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENTRYPOINT ["/usr/bin/tini", "--", "/opt/seqserve/bin/seqserve"]
 
 # What every image that serves has.
@@ -127,15 +135,17 @@ ENV SEQSERVE_HOST=0.0.0.0 \
     SEQSERVE_LOG_FORMAT=json
 EXPOSE 8000 8001 8002
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
-  CMD seqserve health --no-tls --address "127.0.0.1:${SEQSERVE_HEALTH_PORT}"
+  CMD ["sh", "-c", "exec seqserve health --no-tls --address 127.0.0.1:${SEQSERVE_HEALTH_PORT}"]
 CMD ["serve"]
 
 FROM image AS build
 LABEL org.opencontainers.image.description="Trains nn.Sequential models and packs them as TorchServe archives"
 COPY --from=build-packages /opt/seqserve /opt/seqserve
-RUN apt-get update \
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates=20* \
-    && clean \
+    && rm -rf /var/lib/apt/lists/* \
+    && /srv/clean \
     && chown 10001:10001 /models
 USER 10001:10001
 CMD ["build", "--all", "--output", "/models"]
@@ -160,9 +170,11 @@ USER 10001:10001
 
 FROM serving AS gateway
 LABEL org.opencontainers.image.description="A gateway of the Open Inference Protocol that runs nn.Sequential models"
-RUN apt-get update \
+RUN --mount=type=bind,source=deploy/images,target=/srv \
+    apt-get update \
     && apt-get install --yes --no-install-recommends libgrpc++1.51=1.51.* \
-    && clean
+    && rm -rf /var/lib/apt/lists/* \
+    && /srv/clean
 COPY --from=gateway-packages /opt/seqserve /opt/seqserve
 ENV SEQSERVE_FRONT=native
 USER 10001:10001

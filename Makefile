@@ -17,7 +17,7 @@ PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help install clients demo test test-long native native-sanitized compatibility bench bench-lock bench-test \
-  bench-torchserve audit sbom provenance check format proto docs lock clean
+  bench-torchserve audit sbom provenance image-test check format proto docs lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,10 +43,10 @@ demo: install ## train, serve and ask, on real handwritten digits, over every pa
 	$(BIN)/python -m examples.demo
 
 test: install ## all tests but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not image"
 
 test-long: install clients .venv-audit/installed ## the slower tests
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m "long and not image"
 
 native: install ## build the native front for .venv and run its tests; says which Debian packages it needs
 	@service/native/needs "$(CURDIR)/$(BIN)/python"
@@ -96,6 +96,9 @@ sbom: .venv-audit/installed ## write dist/seqserve.cdx.json (CycloneDX), with wh
 
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
+
+image-test: install ## build the images, run them and compare two builds; as root on Debian 12, 30 minutes the first time
+	$(BIN)/python -m pytest -m image tests/images
 
 check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
 """A managed TorchServe: the gateway writes its configuration, starts it and stops it.
 
-It runs from a private folder, with tokens on; only predictions may be open to other machines. leash.py
-stands between the two, so that nothing stays behind when the gateway is killed. supervisor.py starts it again.
+It runs from a private folder, with tokens on; only predictions may be open to other machines.
+leash.py stands between the two, so that nothing stays behind when the gateway is killed.
+supervisor.py starts it again.
 """
 
 from __future__ import annotations
