@@ -12,26 +12,24 @@ FROM ${BASE} AS python
 ARG DEBIAN_FRONTEND=noninteractive
 ENV LC_ALL=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    apt-get update \
+RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3=3.11.* tini=0.19.* \
     && echo 'seqserve:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'seqserve:x:10001:' >> /etc/group \
     && mkdir -p /etc/seqserve /models \
-    && /srv/finish \
-    && rm -rf /var/lib/apt/lists/* \
-    && /srv/clean
+    && find /usr/lib/python3* -depth -name __pycache__ -type d -exec rm -r {} + \
+    && PYTHONHASHSEED=0 python3 -m compileall -q -j 1 --invalidation-mode unchecked-hash /usr/lib/python3* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/cache/ldconfig/* /var/log/* \
+       /var/lib/dpkg/*-old /etc/*-
 
 # What installs packages, and is in no image. A pip.conf of yours may come as the secret `pip`.
 FROM python AS tools
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    apt-get update \
+RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils=2.40* python3-pip=23.* \
-    && rm -rf /var/lib/apt/lists/* \
-    && /srv/clean
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
-COPY supply supply
+COPY supply/__init__.py supply/pins.py supply/sbom.py supply/subset.py supply/
 RUN python3 -m venv --without-pip /opt/seqserve
 
 FROM tools AS wheel
@@ -59,12 +57,10 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     && rm /tmp/pins.txt
 
 FROM torch AS native
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    apt-get update \
+RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
        cmake=3.25.* g++=4:12.* libgrpc++-dev=1.51.* make=4.* pkg-config=1.* python3-dev=3.11.* \
-    && rm -rf /var/lib/apt/lists/* \
-    && /srv/clean
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=wheel /opt/tools /opt/tools
 COPY service/native service/native
 RUN mkdir -p service/seqserve/native_front \
@@ -80,9 +76,10 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m supply.subset --extras embedded otel > /tmp/pins.txt \
     && python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --require-hashes --requirement /tmp/pins.txt
 COPY --from=wheel /opt/wheel /opt/wheel
+COPY deploy/images/finish /usr/local/sbin/
 RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl
 COPY --from=native /src/service/seqserve/native_front/*.so /opt/seqserve/lib/python3.11/site-packages/seqserve/native_front/
-RUN --mount=type=bind,source=deploy/images,target=/srv /srv/finish /opt/seqserve
+RUN finish /opt/seqserve
 
 FROM tools AS slim-packages
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -90,9 +87,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m supply.subset --extras otel --packages httpx > /tmp/pins.txt \
     && python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --require-hashes --requirement /tmp/pins.txt
 COPY --from=wheel /opt/wheel /opt/wheel
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
-    && /srv/finish /opt/seqserve
+COPY deploy/images/finish /usr/local/sbin/
+RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
+    && finish /opt/seqserve
 
 FROM torch AS torchserve-packages
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -100,9 +97,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m supply.subset --extras torchserve otel > /tmp/pins.txt \
     && python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --require-hashes --requirement /tmp/pins.txt
 COPY --from=wheel /opt/wheel /opt/wheel
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
-    && /srv/finish /opt/seqserve
+COPY deploy/images/finish /usr/local/sbin/
+RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
+    && finish /opt/seqserve
 
 FROM torch AS build-packages
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -110,9 +107,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m supply.subset --extras build > /tmp/pins.txt \
     && python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --require-hashes --requirement /tmp/pins.txt
 COPY --from=wheel /opt/wheel /opt/wheel
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
-    && /srv/finish /opt/seqserve
+COPY deploy/images/finish /usr/local/sbin/
+RUN python3 -m pip --python /opt/seqserve/bin/python install --no-compile --no-deps --no-index /opt/wheel/*.whl \
+    && finish /opt/seqserve
 
 # What every image has.
 FROM python AS image
@@ -141,11 +138,10 @@ CMD ["serve"]
 FROM image AS build
 LABEL org.opencontainers.image.description="Trains nn.Sequential models and packs them as TorchServe archives"
 COPY --from=build-packages /opt/seqserve /opt/seqserve
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    apt-get update \
+RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates=20* \
-    && rm -rf /var/lib/apt/lists/* \
-    && /srv/clean \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/cache/ldconfig/* /var/log/* \
+       /var/lib/dpkg/*-old /etc/*- \
     && chown 10001:10001 /models
 USER 10001:10001
 CMD ["build", "--all", "--output", "/models"]
@@ -170,11 +166,10 @@ USER 10001:10001
 
 FROM serving AS gateway
 LABEL org.opencontainers.image.description="A gateway of the Open Inference Protocol that runs nn.Sequential models"
-RUN --mount=type=bind,source=deploy/images,target=/srv \
-    apt-get update \
+RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgrpc++1.51=1.51.* \
-    && rm -rf /var/lib/apt/lists/* \
-    && /srv/clean
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/cache/ldconfig/* /var/log/* \
+       /var/lib/dpkg/*-old /etc/*-
 COPY --from=gateway-packages /opt/seqserve /opt/seqserve
 ENV SEQSERVE_FRONT=native
 USER 10001:10001
