@@ -98,7 +98,7 @@ provenance: install sbom ## build sdist and wheel of the commit into dist, with 
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
 
 image-test: install ## build the images, run them and compare two builds; as root on Debian 12, 30 minutes the first time
-	$(BIN)/python -m pytest -m image tests/images
+	$(BIN)/python -m pytest --capture=sys -m image tests/images
 
 check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,14 @@ PACKAGES = ("buildah", "podman", "runc", "conmon", "catatonit", "tini", "uidmap"
 PROGRAMS = ("buildah", "podman", "runc", "conmon", "catatonit", "debootstrap", "unshare", "nsenter")
 CONTAINERS_CONF = """\
 [containers]
-default_ulimits = ["nofile=16384:16384"]
+default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
 """
+LIMIT = 16384
+"""Of files and processes: podman's own are more than a root without CAP_SYS_RESOURCE may set."""
 # crun and runc take cgroups of version 1 or 2, not both at once.
 ENTER = "umount /sys/fs/cgroup/unified 2>/dev/null; echo ready; read -r _ || true"
 INSTALL_SECONDS = 600
@@ -82,7 +85,7 @@ def running_engine(folder: Path) -> Iterator[Engine]:
     """An engine over the storage in a folder, which stays. Raises NotHere."""
     _require_programs()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "containers.conf").write_text(CONTAINERS_CONF)
+    (folder / "containers.conf").write_text(_containers_conf())
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
     )
@@ -92,6 +95,14 @@ def running_engine(folder: Path) -> Iterator[Engine]:
         if tried.returncode:
             raise NotHere(f"podman does not work here: {tried.stderr.strip()[-500:]}")
         yield engine
+
+
+def _containers_conf() -> str:
+    files, processes = (
+        LIMIT if hard == resource.RLIM_INFINITY else min(LIMIT, hard)
+        for _, hard in map(resource.getrlimit, (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+    )
+    return CONTAINERS_CONF.format(files=files, processes=processes)
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from support.container_engine import Engine
 START_SECONDS = 300.0
 POLL_SECONDS = 0.1
 CONFINED = (
-    "--network", "host", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL",  # noqa: S108 - inside
-    "--security-opt", "no-new-privileges", "--pids-limit", "256",
+    "--network", "host", "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp",  # noqa: S108 - inside
+    "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "256",
+    "--no-healthcheck",  # podman has systemd's timers run it, and there need be none
 )  # fmt: skip
 PORTS = (
     "SEQSERVE_GRPC_PORT", "SEQSERVE_HTTP_PORT", "SEQSERVE_HEALTH_PORT", "SEQSERVE_TORCHSERVE_HTTP_PORT",

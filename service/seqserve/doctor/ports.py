@@ -85,7 +85,8 @@ def _twice(ports: Sequence[Listening]) -> Iterator[Finding]:
 def _refused(one: Listening, error: OSError, find_holder: Callable[[int], str | None]) -> Finding:
     where = f"{one.setting}: {one.host}:{one.port}"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return fault(CHECK, f"{where} is no address of this machine", "Name one of its own with --host.")
+        flag = "--torchserve-host" if one.setting.startswith("torchserve") else "--host"
+        return fault(CHECK, f"{where} is no address of this machine", f"Name one of its own with {flag}.")
     if error.errno == errno.EACCES:
         return fault(CHECK, f"{where} is for administrators", f"Name a port of 1024 or more: {one.flag}.")
     if error.errno == errno.EADDRINUSE:
