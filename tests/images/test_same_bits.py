@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,16 +12,22 @@ from support.container_images import TAGS, Images, inspected, make_base, say
 pytestmark = pytest.mark.image
 
 
-def test_a_build_from_nothing_gives_the_same_images(images: Images, tmp_path: Path) -> None:
-    with running_engine(tmp_path / "storage") as other:
+@pytest.fixture(scope="module")
+def again(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    """Built in a storage of its own, in which there is nothing yet."""
+    folder = tmp_path_factory.mktemp("again")
+    with running_engine(folder / "storage") as other:
         make_base(other, images.folder)
-        again = Images(other, tmp_path, set())
-        for target in TAGS:
-            images.name_of(target)
-            again.name_of(target)
-            first, second = inspected(images.engine, target), inspected(other, target)
-            say(f"{target}: {first['Id']}")
+        yield Images(other, folder, set())
+        other.run("buildah", "rmi", "--all", "--force", check=False)
 
-            assert second["RootFS"]["Layers"] == first["RootFS"]["Layers"]
-            assert second["Id"] == first["Id"]
-        other.run("buildah", "rmi", "--all", "--force")
+
+@pytest.mark.parametrize("target", TAGS)
+def test_a_build_from_nothing_gives_the_same_image(images: Images, again: Images, target: str) -> None:
+    images.name_of(target)
+    again.name_of(target)
+    first, second = inspected(images.engine, target), inspected(again.engine, target)
+    say(f"{target}: {first['Digest']}")
+
+    assert second["RootFS"]["Layers"] == first["RootFS"]["Layers"]
+    assert (second["Id"], second["Digest"]) == (first["Id"], first["Digest"])

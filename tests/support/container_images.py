@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def build(engine: Engine, target: str, log: Path) -> None:
     pip.mkdir(parents=True, exist_ok=True)
     mounts = write_pip_settings(pip)
     engine.run(
-        "buildah", "bud", "--format", "docker", "--layers", "--timestamp", "0",
+        # Docker's format would record random names of working containers, and have no digest that is the same twice.
+        "buildah", "bud", "--format", "oci", "--layers", "--timestamp", "0",
         "--build-arg", f"BASE={BASE}", "--build-arg", "TORCH_INDEX=",
         "--secret", f"id=pip,src={pip / 'pip.conf'}", *(f"--volume={mount}" for mount in mounts),
         "--target", target, "--tag", name_of(target), "--file", ROOT / "Dockerfile", ROOT,
@@ -98,6 +100,16 @@ def write_pip_settings(folder: Path) -> list[str]:
     with (folder / "pip.conf").open("w") as stream:
         file.write(stream)
     return mounts
+
+
+def health_check() -> list[str]:
+    """The command of the Dockerfile's HEALTHCHECK: images in OCI's format do not carry it."""
+    found = re.search(
+        r"^HEALTHCHECK [^\[]*CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert found is not None
+    command: list[str] = json.loads(found[1].partition("]")[0] + "]")
+    return command
 
 
 def size_megabytes(engine: Engine, target: str) -> float:

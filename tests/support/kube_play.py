@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-PLAYED = ("ConfigMap", "Deployment", "PersistentVolumeClaim")
-"""Kinds; the others are a cluster's: namespaces, policies, autoscalers, services, monitors."""
-PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-"""Over gRPC, which podman 4.3 does not know."""
+PLAYED = ("ConfigMap", "Deployment")
+"""Kinds; the others are a cluster's: namespaces, policies, autoscalers, services, monitors. A volume with the name of
+the PersistentVolumeClaim has to be there."""
+LEFT_OUT = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports")
+"""Of a container: podman 4.3 knows no probes over gRPC and no sleep, and the host's network needs no ports."""
 
 Manifest = dict[str, Any]
 
@@ -29,7 +30,7 @@ def playable(manifests: list[Manifest], images: Mapping[str, str], ports: Mappin
     """A manifest for `podman kube play` on the host's network.
 
     images: of ours, what the manifests call each → what it is called here. ports: by variable.
-    Left out are the kinds that are not PLAYED, the probes, `preStop.sleep`, and pulling the image.
+    The kinds that are not PLAYED and what LEFT_OUT names are gone, and no image is pulled.
     """
     kept = [manifest for manifest in manifests if manifest["kind"] in PLAYED]
     for manifest in kept:
@@ -47,6 +48,5 @@ def _adapt(container: Manifest, images: Mapping[str, str], ports: Mapping[str, i
         *container.get("env", []),
         *({"name": name, "value": str(port)} for name, port in ports.items()),
     ]
-    for probe in PROBES:
-        container.pop(probe, None)
-    container.pop("lifecycle", None)
+    for left_out in LEFT_OUT:
+        container.pop(left_out, None)
