@@ -149,7 +149,8 @@ CMD ["build", "--all", "--output", "/models"]
 FROM serving AS torchserve
 LABEL org.opencontainers.image.description="TorchServe, and the gateway that looks after it"
 COPY --from=torchserve-packages /opt/seqserve /opt/seqserve
-RUN install -d -o 10001 -g 10001 -m 0700 /run/seqserve
+# Whatever is mounted there, a volume or a tmpfs, takes its mode from here; the folder in it is the user's alone.
+RUN install -d -m 1777 /run/seqserve
 ENV SEQSERVE_ENGINE=torchserve \
     SEQSERVE_TORCHSERVE_HOST=0.0.0.0 \
     SEQSERVE_TORCHSERVE_FOLDER=/run/seqserve/torchserve \
