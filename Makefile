@@ -97,7 +97,7 @@ sbom: .venv-audit/installed ## write dist/seqserve.cdx.json (CycloneDX), with wh
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
 
-image-test: install ## build the images, run them and compare two builds; as root on Debian 12, 30 minutes the first time
+image-test: install ## build each container image twice and run it, as root on Debian 12; skipped elsewhere, with the reason
 	$(BIN)/python -m pytest --capture=sys -m image tests/images
 
 check: install ## formatting, lint, types, import contract, generated code and docs
