@@ -20,7 +20,7 @@ PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 
 .PHONY: help install clients demo test test-long soak native native-sanitized compatibility bench bench-lock \
   bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test dashboard \
-  dashboard-picture monitoring-test
+  dashboard-picture monitoring-test image-test
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,10 +46,10 @@ demo: install ## train, serve and ask, on real handwritten digits, over every pa
 	$(BIN)/python -m examples.demo
 
 test: install ## all tests but the long ones
-	$(BIN)/python -m pytest -m "not long and not deploy"
+	$(BIN)/python -m pytest -m "not long and not image and not deploy"
 
 test-long: install clients .venv-audit/installed ## the slower tests
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m "long and not image"
 
 soak: install ## a gateway under callers of every kind for an hour, each answer checked; SOAK="--minutes 600 --front native"
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
@@ -119,6 +119,9 @@ dashboard-picture: install ## four minutes of varied load, as a Prometheus saw i
 
 monitoring-test: install ## rules, alerts and dashboard with promtool and a real Prometheus, the slower tests too
 	$(BIN)/python -m pytest tests/monitoring
+
+image-test: install ## build each container image twice and run it, as root on Debian 12; skipped elsewhere, with the reason
+	$(BIN)/python -m pytest --capture=sys -m image tests/images
 
 check: install ## formatting, lint, types, import contract, generated code and docs
 	$(BIN)/ruff format --check .

@@ -34,6 +34,7 @@ class EngineHooks:
 
     presence: hears which versions a TorchServe cannot run for a while. observer: what it goes through.
     relay_metrics: called once with what reads TorchServe's own metrics, where it is managed.
+    on_gone: called when a TorchServe of our own has ended, and is not to be started again.
     on_broken_gpu: called in the event loop when the GPU answers this process no more; perhaps often.
     on_out_of_memory: called in any thread when a device had no memory for a batch.
     watch_gpu: called once with the GPU, where there is one.
@@ -42,6 +43,7 @@ class EngineHooks:
     presence: Presence
     observer: EngineObserver
     relay_metrics: Callable[[Callable[[], Awaitable[bytes]]], None]
+    on_gone: Callable[[], None]
     on_broken_gpu: Callable[[], None]
     on_out_of_memory: Callable[[], None]
     watch_gpu: Callable[[DeviceUse], None]
@@ -133,7 +135,7 @@ async def _torchserve(
     if settings.torchserve_address:
         return await stack.enter_async_context(external_engine(settings, hooks.presence))
     engine = await stack.enter_async_context(
-        managed_engine(settings, archives, hooks.presence, hooks.observer)
+        managed_engine(settings, archives, hooks.presence, hooks.observer, hooks.on_gone)
     )
     hooks.relay_metrics(engine.management.metrics)
     return engine

@@ -24,18 +24,28 @@ NO_CALLER = Exposure(
     "whoever reaches the ports is served, since nobody needs a token or a certificate",
     "set clients, or tls_client_ca",
 )
+PLAIN_TORCHSERVE = Exposure(
+    "TorchServe is open to other machines without TLS: whoever is on the way can read its token",
+    "keep torchserve_host on 127.0.0.1, or let only a network of your own reach it",
+)
 
 
 def exposures(settings: Settings) -> list[Exposure]:
     """All there are; none on an address of this machine alone."""
-    if is_loopback(settings.host):
-        return []
     found = []
-    if settings.tls_certificate is None:
+    if not is_loopback(settings.host) and settings.tls_certificate is None:
         found.append(NO_TLS)
-    if not settings.clients and settings.tls_client_ca is None:
+    if not is_loopback(settings.host) and not settings.clients and settings.tls_client_ca is None:
         found.append(NO_CALLER)
+    if _has_own_torchserve(settings) and not is_loopback(settings.torchserve_host):
+        found.append(PLAIN_TORCHSERVE)
     return found
+
+
+def _has_own_torchserve(settings: Settings) -> bool:
+    if settings.engine == "torchserve":
+        return not settings.torchserve_address
+    return settings.with_torchserve
 
 
 def is_loopback(host: str) -> bool:

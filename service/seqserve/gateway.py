@@ -82,6 +82,7 @@ class Gateway:
         self._slots = asyncio.Semaphore(1)
         self._traced_engine: TracedEngine | None = None
         self._gpu_broke = asyncio.Event()
+        self._torchserve_ended = asyncio.Event()
         self._registry = CollectorRegistry()
         self.metrics = Metrics(self._registry, self.front.name)
         self._relay = Relay()
@@ -232,6 +233,7 @@ class Gateway:
             presence=self._absence,
             observer=self.metrics,
             relay_metrics=self._relay.read_from,
+            on_gone=self._torchserve_ended.set,
             on_broken_gpu=self._gpu_broke.set,
             on_out_of_memory=self.metrics.out_of_memory.inc,
             watch_gpu=lambda gpu: self._registry.register(GpuMetrics(gpu)),
@@ -242,10 +244,21 @@ class Gateway:
         """Whether the GPU answers this process no more."""
         return self._gpu_broke.is_set()
 
-    async def outlive_gpu(self) -> None:
-        """Wait until the GPU breaks; from then on no model is ready."""
-        await self._gpu_broke.wait()
-        log.error("the GPU is broken for this process, which ends; the next one may use it again")
+    @property
+    def is_torchserve_gone(self) -> bool:
+        """Whether a TorchServe of our own has ended that was not to be started again."""
+        return self._torchserve_ended.is_set()
+
+    async def outlive_engine(self) -> None:
+        """Wait until the GPU breaks, or a TorchServe ends for good; from then on no model is ready."""
+        ends = [asyncio.create_task(event.wait()) for event in (self._gpu_broke, self._torchserve_ended)]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        if self.is_gpu_broken:
+            log.error("the GPU is broken for this process, which ends; the next one may use it again")
         await self.lose_engine()
 
     async def drain(self) -> bool:

@@ -18,6 +18,7 @@ from seqserve.archive import claimed_signatures, scan_store
 from seqserve.config_watch import ConfigWatch
 from seqserve.cores import available_cores
 from seqserve.engine_setup import running_engine
+from seqserve.errors import EngineUnavailable
 from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
 from seqserve.heap import keep_heap, leave_alone_what_stays
@@ -47,7 +48,8 @@ async def serve(
 
     config, reread: the configuration file, which is followed, and what reads all settings again.
     Where the GPU breaks it drains by itself, and ends the process with status 70.
-    Raises StoreMissing, AddressInUse, DependencyMissing, SettingsInvalid or StartFault.
+    Raises StoreMissing, AddressInUse, DependencyMissing, SettingsInvalid or StartFault, and EngineUnavailable
+    after a drain that the end of a TorchServe has caused (exit_with_torchserve).
     """
     configure_logs(settings.log_level, settings.log_format)
     make_room(settings)
@@ -68,7 +70,7 @@ async def serve(
             if await _unless(stop, _bring_up(gateway, settings, archives, engines)):
                 gateway.report_serving()
                 async with _following(gateway, watch):
-                    await _unless(stop, gateway.outlive_gpu())
+                    await _unless(stop, gateway.outlive_engine())
                 log.info("draining")
         finally:
             is_over = await gateway.drain()
@@ -77,6 +79,8 @@ async def serve(
         os._exit(EXIT_WITH_BROKEN_GPU)
     if not is_over:  # a thread that never returns would keep the process from ending
         os._exit(EXIT_WITH_ENGINE_HUNG)
+    if gateway.is_torchserve_gone:
+        raise EngineUnavailable("TorchServe ended; its log says why")
 
 
 def limit_threads(cores: int) -> None:

@@ -186,6 +186,16 @@ class Settings(BaseSettings):
         None,
         description="Where the managed TorchServe keeps logs and keys, of its own; default: a temporary one.",
     )
+    torchserve_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address on which the managed TorchServe takes predictions, over HTTP and gRPC; "
+        "its management and metrics stay on 127.0.0.1.",
+    )
+    exit_with_torchserve: bool = Field(
+        default=False,
+        description="When the managed TorchServe ends, drain and end with status 1; else start it again.",
+    )
     torchserve_workers: int = Field(
         1,
         ge=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -39,10 +39,15 @@ RESPONSE_SLACK_SECONDS = 2
 
 @asynccontextmanager
 async def managed_engine(
-    settings: Settings, archives: Sequence[Path], presence: Presence, observer: EngineObserver
+    settings: Settings,
+    archives: Sequence[Path],
+    presence: Presence,
+    observer: EngineObserver,
+    on_gone: Callable[[], None],
 ) -> AsyncIterator[TorchServeEngine]:
-    """A TorchServe of our own for the length of the block, supervised, and the engine over it.
+    """A TorchServe of our own for the length of the block, and the engine over it.
 
+    It is supervised or, with exit_with_torchserve, missed: on_gone is called when it ends.
     archives: what will be loaded; message limits fit them.
     Raises DependencyMissing, SettingsInvalid, AddressInUse or StartFault.
     """
@@ -54,9 +59,19 @@ async def managed_engine(
         engine = TorchServeEngine(endpoint, presence, observer=observer, options=_options(settings))
         engine.watch.on_hung = server.kill
         stack.push_async_callback(engine.aclose)
-        supervisor = Supervisor(server, on_down=engine.watch.note_down, on_up=engine.watch.note_up)
-        await stack.enter_async_context(_running(supervisor.run(), engine.watch.run(), engine.renewal.run()))
+        if settings.exit_with_torchserve:
+            care = _miss(server, engine, on_gone)
+        else:
+            care = Supervisor(server, on_down=engine.watch.note_down, on_up=engine.watch.note_up).run()
+        await stack.enter_async_context(_running(care, engine.watch.run(), engine.renewal.run()))
         yield engine
+
+
+async def _miss(server: TorchServeServer, engine: TorchServeEngine, on_gone: Callable[[], None]) -> None:
+    status = await server.ended()
+    engine.watch.note_down()
+    log.error("torchserve ended, and so does the gateway", status=status)
+    on_gone()
 
 
 def _check_apart(settings: Settings) -> None:
@@ -74,6 +89,7 @@ def server_settings(settings: Settings, archives: Sequence[Path]) -> TorchServeS
     largest = needed_message_bytes(claimed_signatures(archives, trust_of(settings)))
     return TorchServeSettings(
         folder=settings.torchserve_folder,
+        host=settings.torchserve_host,
         ports=TorchServePorts(
             http=settings.torchserve_http_port,
             management=settings.torchserve_management_port,

@@ -187,3 +187,17 @@ async def until_answered_over_http(faulty: Faulty) -> None:
     async with asyncio.timeout(RECOVERED_SECONDS):
         while not (await faulty.post("line", 4.0)).is_success:  # noqa: ASYNC110 - see `until`
             await asyncio.sleep(0.1)
+
+
+def test_the_gateway_ends_with_a_torchserve_that_is_not_to_be_started_again(tmp_path: Path) -> None:
+    store = tmp_path / "model-store"
+    store.mkdir()
+    put_archive(store, "line")
+    options = ("--engine=torchserve", "--exit-with-torchserve", "--torchserve-host=0.0.0.0")
+    with starting(tmp_path, store, *options) as served:
+        served.wait_for("serving")
+        os.kill(served.events()["torchserve started"]["pid"], signal.SIGKILL)
+        assert served.process.wait(RECOVERED_SECONDS) == 1
+
+    assert served.events()["torchserve ended, and so does the gateway"]["status"] == -signal.SIGKILL
+    assert "seqserve: TorchServe ended; its log says why" in served.log.read_text()

@@ -95,7 +95,7 @@ async def test_a_folder_that_holds_the_model_store_is_refused(store_inside: Path
     )
 
     with pytest.raises(SettingsInvalid, match="holds the model store"):
-        async with managed_engine(settings, [], Unheard(), EngineObserver()):
+        async with managed_engine(settings, [], Unheard(), EngineObserver(), lambda: None):
             pass
 
 

@@ -110,7 +110,7 @@ async def test_a_broken_gpu_takes_every_model_out_of_service(settings: Settings,
         serving(settings) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel,
     ):
-        outliving = asyncio.create_task(gateway.outlive_gpu())
+        outliving = asyncio.create_task(gateway.outlive_engine())
         assert await code_of_infer(channel) == "OK"
         was_broken = gateway.is_gpu_broken
 

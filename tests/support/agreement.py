@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import httpx
@@ -46,7 +46,16 @@ def eager(store: Path, name: str) -> FloatArray:
     return outputs
 
 
-def over_grpc(gateway: Served, name: str, examples: Examples, *, version: str = "1") -> pb.ModelInferResponse:
+class Asked(Protocol):
+    """What answers gRPC."""
+
+    @property
+    def grpc(self) -> str:
+        """HOST:PORT."""
+        ...
+
+
+def over_grpc(gateway: Asked, name: str, examples: Examples, *, version: str = "1") -> pb.ModelInferResponse:
     """One request with all examples as they are."""
     request = _request(name, examples, version)
     with grpc.insecure_channel(gateway.grpc) as channel:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from seqserve.exposure import NO_CALLER, NO_TLS, Exposure, exposures
+from seqserve.exposure import NO_CALLER, NO_TLS, PLAIN_TORCHSERVE, Exposure, exposures
 from seqserve.native_front.choice import Front
 from seqserve.server import report_listening
 from seqserve.settings import Settings
@@ -37,6 +37,23 @@ def test_nothing_is_open_on_this_machine_alone(host: str) -> None:
 )
 def test_what_is_open_to_other_machines(host: str, given: dict[str, Any], found: list[Exposure]) -> None:
     assert exposures(Settings.model_validate({"host": host} | given)) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"engine": "torchserve"}, [PLAIN_TORCHSERVE]),
+        ({"with_torchserve": True}, [PLAIN_TORCHSERVE]),
+        ({"engine": "torchserve", "torchserve_host": "127.0.0.1"}, []),
+        ({"engine": "torchserve", "torchserve_address": "10.0.0.5:7070"}, []),
+        ({}, []),
+    ],
+    ids=["its own", "beside it", "on this machine alone", "that of others", "none"],
+)
+def test_a_torchserve_of_the_gateways_own_may_be_open_too(
+    given: dict[str, Any], found: list[Exposure]
+) -> None:
+    assert exposures(Settings.model_validate({"torchserve_host": "0.0.0.0"} | given)) == found
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,22 @@ def test_every_api_listens_on_loopback_at_its_own_port() -> None:
     assert (config["grpc_management_address"], config["grpc_management_port"]) == ("127.0.0.1", "5")
 
 
+@pytest.mark.parametrize(
+    ("host", "url", "own"),
+    [("0.0.0.0", "http://0.0.0.0:1", "127.0.0.1"), ("::1", "http://[::1]:1", "::1")],
+)
+def test_only_predictions_are_open_to_other_machines(host: str, url: str, own: str) -> None:
+    settings = TorchServeSettings(host=host)
+    config = options(settings)
+
+    assert (config["inference_address"], config["grpc_inference_address"]) == (url, host)
+    assert [config[f"{api}_address"] for api in ("management", "metrics")] == [
+        "http://127.0.0.1:2", "http://127.0.0.1:3",
+    ]  # fmt: skip
+    assert config["grpc_management_address"] == "127.0.0.1"
+    assert settings.own_host == own
+
+
 def test_workers_get_gpus_unless_it_is_for_the_cpu_alone() -> None:
     assert "number_of_gpu" not in options(TorchServeSettings())
     assert options(TorchServeSettings(is_cpu_only=True))["number_of_gpu"] == "0"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from seqserve.doctor.finding import Finding, fault, or_ok
 from seqserve.doctor.programs import holder_of
-from seqserve.engines.torchserve.config import LOOPBACK
+from seqserve.engines.torchserve.config import LOOPBACK, PREDICTION_PORTS
 from seqserve.ports import ADMIN_HOST
 from seqserve.settings import Settings
 
@@ -48,8 +48,13 @@ def listenings(settings: Settings, *, with_torchserve: bool) -> list[Listening]:
     ]
     if with_torchserve:
         names = [f"torchserve_{name}_port" for name in TORCHSERVE]
-        wished += [(name, LOOPBACK, getattr(settings, name)) for name in names]
+        wished += [(name, _host_of(name, settings), getattr(settings, name)) for name in names]
     return [Listening(name, host, port) for name, host, port in wished if port is not None]
+
+
+def _host_of(setting: str, settings: Settings) -> str:
+    is_open = setting in [f"torchserve_{name}_port" for name in PREDICTION_PORTS]
+    return settings.torchserve_host if is_open else LOOPBACK
 
 
 def check_ports(
@@ -80,7 +85,8 @@ def _twice(ports: Sequence[Listening]) -> Iterator[Finding]:
 def _refused(one: Listening, error: OSError, find_holder: Callable[[int], str | None]) -> Finding:
     where = f"{one.setting}: {one.host}:{one.port}"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return fault(CHECK, f"{where} is no address of this machine", "Name one of its own with --host.")
+        flag = "--torchserve-host" if one.setting.startswith("torchserve") else "--host"
+        return fault(CHECK, f"{where} is no address of this machine", f"Name one of its own with {flag}.")
     if error.errno == errno.EACCES:
         return fault(CHECK, f"{where} is for administrators", f"Name a port of 1024 or more: {one.flag}.")
     if error.errno == errno.EADDRINUSE:

@@ -178,6 +178,7 @@ def _hooks() -> EngineHooks:
         presence=Unheard(),
         observer=EngineObserver(),
         relay_metrics=lambda _: None,
+        on_gone=lambda: None,
         on_broken_gpu=lambda: None,
         on_out_of_memory=lambda: None,
         watch_gpu=lambda _: None,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+PREDICTION_PORTS = ("http", "grpc")
 MESSAGE_SLACK_BYTES = 64 * 1024
 LARGEST_MESSAGE_BYTES = 2**31 - 1 - MESSAGE_SLACK_BYTES  # TorchServe reads the limits as Java ints
 HEAP_COPIES = 16  # seen to carry six largest messages at once, at 16 MB and at 100 MB
@@ -29,7 +31,7 @@ PASSED_PREFIXES = ("CUDA_", "NVIDIA_")
 
 @dataclass(frozen=True, slots=True)
 class TorchServePorts:
-    """TCP ports on the loopback address; 0 is a free one, chosen at start."""
+    """TCP ports; 0 is a free one, chosen at start."""
 
     http: int = 8080
     management: int = 8081
@@ -43,6 +45,7 @@ class TorchServeSettings:
     """How a managed TorchServe runs.
 
     folder: private folder for its configuration, keys and logs; None is a temporary one.
+    host: address on which it takes predictions; all else stays on the loopback address.
     max_message_bytes: largest request and reply, over HTTP and gRPC.
     job_queue_size: requests that may wait for each model version.
     is_cpu_only: workers get no GPU, even where there is one.
@@ -52,6 +55,7 @@ class TorchServeSettings:
     """
 
     folder: Path | None = None
+    host: str = LOOPBACK
     ports: TorchServePorts = TorchServePorts()
     max_message_bytes: int = 16 * 2**20
     job_queue_size: int = 100
@@ -59,6 +63,15 @@ class TorchServeSettings:
     heap_megabytes: int = 512
     is_cpu_only: bool = False
     token_minutes: float = 60.0
+
+    def host_of(self, port: str) -> str:
+        """The address of one of the ports, by its name in TorchServePorts."""
+        return self.host if port in PREDICTION_PORTS else LOOPBACK
+
+    @property
+    def own_host(self) -> str:
+        """Where we reach the ports of predictions ourselves."""
+        return LOOPBACK if self.host in EVERY_ADDRESS else self.host
 
     @property
     def message_limit_bytes(self) -> int:
@@ -142,15 +155,15 @@ class Layout:
 
 
 def config_properties(settings: TorchServeSettings, ports: TorchServePorts) -> str:
-    """config.properties: loopback only, tokens on, archives only from the model store.
+    """config.properties: tokens on, archives only from the model store, management on the loopback address.
 
     There is no path in it, so nothing needs to be escaped.
     """
     options = {
-        "inference_address": f"http://{LOOPBACK}:{ports.http}",
+        "inference_address": f"http://{in_url(settings.host)}:{ports.http}",
         "management_address": f"http://{LOOPBACK}:{ports.management}",
         "metrics_address": f"http://{LOOPBACK}:{ports.metrics}",
-        "grpc_inference_address": LOOPBACK,
+        "grpc_inference_address": settings.host,
         "grpc_inference_port": ports.grpc,
         "grpc_management_address": LOOPBACK,
         "grpc_management_port": ports.grpc_management,
@@ -171,6 +184,11 @@ def config_properties(settings: TorchServeSettings, ports: TorchServePorts) -> s
     if settings.is_cpu_only:
         options["number_of_gpu"] = 0
     return "".join(f"{key}={value}\n" for key, value in options.items())
+
+
+def in_url(host: str) -> str:
+    """An address as URLs and targets of gRPC write it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def log_configuration() -> str:

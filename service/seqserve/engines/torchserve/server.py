@@ -1,7 +1,8 @@
 """A managed TorchServe: the gateway writes its configuration, starts it and stops it.
 
-It runs on loopback addresses, from a private folder, with tokens on. leash.py stands between
-the two, so that nothing stays behind when the gateway is killed. supervisor.py starts it again.
+It runs from a private folder, with tokens on; only predictions may be open to other machines.
+leash.py stands between the two, so that nothing stays behind when the gateway is killed.
+supervisor.py starts it again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -33,6 +35,7 @@ from seqserve.engines.torchserve.config import (
     command_line,
     config_properties,
     environment,
+    in_url,
     log_configuration,
 )
 from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
@@ -74,22 +77,28 @@ def find_programs() -> Programs:
     return Programs(java=java, jar=jar, python=Path(sys.executable))
 
 
-def choose_ports(wanted: TorchServePorts) -> TorchServePorts:
-    """The ports with a free one for each 0. Raises AddressInUse that names the taken one."""
+def choose_ports(
+    wanted: TorchServePorts, host_of: Callable[[str], str] = lambda _: LOOPBACK
+) -> TorchServePorts:
+    """The ports with a free one for each 0. Raises AddressInUse that names the taken one.
+
+    host_of: the address of each, by its name.
+    """
     with contextlib.ExitStack() as sockets:  # all are held until the last is chosen
         return TorchServePorts(
-            **{name: _try_port(name, port, sockets) for name, port in asdict(wanted).items()}
+            **{name: _try_port(name, host_of(name), port, sockets) for name, port in asdict(wanted).items()}
         )
 
 
-def _try_port(name: str, port: int, sockets: contextlib.ExitStack) -> int:
-    listener = sockets.enter_context(socket.socket())
+def _try_port(name: str, host: str, port: int, sockets: contextlib.ExitStack) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = sockets.enter_context(socket.socket(family))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
     try:
-        listener.bind((LOOPBACK, port))
+        listener.bind((host, port))
     except OSError as error:
         raise AddressInUse(
-            f"torchserve_{name}_port: TorchServe cannot listen on {LOOPBACK}:{port}: {error.strerror}",
+            f"torchserve_{name}_port: TorchServe cannot listen on {host}:{port}: {error.strerror}",
             hint=f"--torchserve-{name.replace('_', '-')}-port names another one, or 0 for a free one",
         ) from error
     return int(listener.getsockname()[1])
@@ -115,7 +124,7 @@ class TorchServeServer:
         Raises DependencyMissing, AddressInUse, SettingsInvalid, or StartFault with TorchServe's own words.
         """
         programs = find_programs()
-        ports = choose_ports(self._settings.ports)
+        ports = choose_ports(self._settings.ports, self._settings.host_of)
         try:
             layout = self._layout = Layout(_make_folder(self._settings.folder))
             return await self._launch(programs, layout, ports, is_first=True)
@@ -132,7 +141,7 @@ class TorchServeServer:
             raise StartFault("TorchServe was never started")
         if self._leash is not None:
             await self._leash.let_go(is_removing=False)
-        choose_ports(self._ports)
+        choose_ports(self._ports, self._settings.host_of)
         await self._launch(find_programs(), self._layout, self._ports, is_first=False)
 
     async def ended(self) -> int | None:
@@ -187,9 +196,10 @@ class TorchServeServer:
             os.close(lock)  # the leash holds it from here on
 
     def _endpoint(self, layout: Layout, ports: TorchServePorts) -> TorchServeEndpoint:
+        host = in_url(self._settings.own_host)
         return TorchServeEndpoint(
-            grpc_target=f"{LOOPBACK}:{ports.grpc}",
-            inference_url=f"http://{LOOPBACK}:{ports.http}",
+            grpc_target=f"{host}:{ports.grpc}",
+            inference_url=f"http://{host}:{ports.http}",
             management_url=f"http://{LOOPBACK}:{ports.management}",
             metrics_url=f"http://{LOOPBACK}:{ports.metrics}",
             tokens=KeyFile(layout.keys),

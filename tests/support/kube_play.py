@@ -1,0 +1,52 @@
+"""What of the Kubernetes manifests podman 4.3 can run on one machine."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+PLAYED = ("ConfigMap", "Deployment")
+"""Kinds; the others are a cluster's: namespaces, policies, autoscalers, services, monitors. A volume with the name of
+the PersistentVolumeClaim has to be there."""
+LEFT_OUT = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports")
+"""Of a container: podman 4.3 knows no probes over gRPC and no sleep, and the host's network needs no ports."""
+
+Manifest = dict[str, Any]
+
+
+def rendered(overlay: Path) -> list[Manifest]:
+    """All objects of an overlay, as kubectl renders them."""
+    text = subprocess.run(
+        ["kubectl", "kustomize", overlay], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def playable(manifests: list[Manifest], images: Mapping[str, str], ports: Mapping[str, int]) -> str:
+    """A manifest for `podman kube play` on the host's network.
+
+    images: of ours, what the manifests call each → what it is called here. ports: by variable.
+    The kinds that are not PLAYED and what LEFT_OUT names are gone, and no image is pulled.
+    """
+    kept = [manifest for manifest in manifests if manifest["kind"] in PLAYED]
+    for manifest in kept:
+        manifest["metadata"].pop("namespace", None)
+        if manifest["kind"] == "Deployment":
+            manifest["spec"]["replicas"] = 1
+            for container in manifest["spec"]["template"]["spec"]["containers"]:
+                _adapt(container, images, ports)
+    return str(yaml.safe_dump_all(kept))
+
+
+def _adapt(container: Manifest, images: Mapping[str, str], ports: Mapping[str, int]) -> None:
+    container["image"], container["imagePullPolicy"] = images[container["image"]], "IfNotPresent"
+    container["env"] = [
+        *container.get("env", []),
+        *({"name": name, "value": str(port)} for name, port in ports.items()),
+    ]
+    for left_out in LEFT_OUT:
+        container.pop(left_out, None)
