@@ -145,9 +145,11 @@ def started(
 
 
 @contextmanager
-def serving(folder: Path, store: Path, *options: str, **settings: str) -> Iterator[Served]:
+def serving(
+    folder: Path, store: Path, *options: str, program: Sequence[str] = (str(SEQSERVE),), **settings: str
+) -> Iterator[Served]:
     """The same once it serves; at the end it must stop by itself, and all that it started."""
-    with started(folder, store, *options, cwd=None, **settings) as gateway:
+    with started(folder, store, *options, cwd=None, program=program, **settings) as gateway:
         gateway.wait_for("serving")
         yield gateway
         if gateway.process.poll() is None:
