@@ -18,7 +18,7 @@ JOBS ?= $(shell nproc)
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long soak native native-sanitized compatibility bench bench-lock \
+.PHONY: help install clients demo test test-long reliability soak native native-sanitized compatibility bench bench-lock \
   bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test dashboard \
   dashboard-picture monitoring-test image-test
 
@@ -51,6 +51,11 @@ test: install ## all tests but the long ones
 test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m "long and not image"
 
+reliability: install ## every promise of docs/reliability.md, tried, and its table; half an hour
+	$(BIN)/python -m pytest $$(PYTHONPATH=tests $(BIN)/python -m support.reliability) \
+	  -o junit_family=xunit1 --junitxml .pytest_cache/reliability.xml; \
+	PYTHONPATH=tests $(BIN)/python -m support.reliability .pytest_cache/reliability.xml docs/reliability.md
+
 soak: install ## a gateway under callers of every kind for an hour, each answer checked; SOAK="--minutes 600 --front native"
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
@@ -69,7 +74,7 @@ native-sanitized: ## the same under ThreadSanitizer, and under AddressSanitizer 
 
 compatibility: install clients ## run all clients that others wrote, write the tables of docs/compatibility.md
 	$(BIN)/python -m pytest tests/e2e/test_*_client.py -o junit_family=xunit1 --junitxml .pytest_cache/clients.xml
-	$(BIN)/python tests/support/compatibility.py .pytest_cache/clients.xml docs/compatibility.md
+	PYTHONPATH=tests $(BIN)/python -m support.compatibility .pytest_cache/clients.xml docs/compatibility.md
 
 bench: install ## what the gateway reaches, into docs/performance.md; 23 minutes on a quiet machine, with PEERS 58
 	TORCH="$(TORCH)" $(BIN)/python -m bench.fronts $(if $(PEERS),--peers $(PEERS)) $(BENCH)

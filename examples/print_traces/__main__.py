@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +52,8 @@ def tree(span: Span, spans: list[Span], start_ns: int, indent: str) -> Iterator[
     for pair in span.attributes:
         value = getattr(pair.value, pair.value.WhichOneof("value") or "string_value")
         yield f"{indent}    {pair.key} = {value}"
+    for event in span.events:
+        yield f"{indent}    {event.name}: " + ", ".join(pair.value.string_value for pair in event.attributes)
     for link in span.links:
         yield f"{indent}    linked to {link.span_id.hex()} of trace {link.trace_id.hex()}"
     for child in spans:
@@ -60,9 +61,12 @@ def tree(span: Span, spans: list[Span], start_ns: int, indent: str) -> Iterator[
             yield from tree(child, spans, start_ns, f"{indent}  ")
 
 
+@click.command()
+@click.argument("port", type=click.IntRange(0, 65535), default=OTLP_PORT)
 def main(port: int) -> None:
-    """Print until it is interrupted."""
-    server = grpc.server(ThreadPoolExecutor(1))
+    """Print what comes to PORT of this machine until it is interrupted; 0 is a free one."""
+    # Two on one port would share the traces.
+    server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Printer(), server)  # type: ignore[no-untyped-call]
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
@@ -75,4 +79,4 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else OTLP_PORT)
+    main()

@@ -10,10 +10,11 @@ from seqserve.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Something that is open, and the settings that close it."""
+    """Something that is open, the settings that close it, and the one that has its address."""
 
     what: str
     hint: str
+    setting: str = "host"
 
 
 NO_TLS = Exposure(
@@ -27,6 +28,7 @@ NO_CALLER = Exposure(
 PLAIN_TORCHSERVE = Exposure(
     "TorchServe is open to other machines without TLS: whoever is on the way can read its token",
     "keep torchserve_host on 127.0.0.1, or let only a network of your own reach it",
+    setting="torchserve_host",
 )
 
 

@@ -231,7 +231,9 @@ class _OurLog(logging.Handler):
             self._untold += 1
             return
         untold, self._told_at, self._untold = self._untold, now, 0
-        log.warning("traces are not delivered", reason=record.getMessage(), since_the_last_line=untold)
+        is_sending = record.name.startswith(("opentelemetry.exporter", "opentelemetry.sdk.trace.export"))
+        event = "traces are not delivered" if is_sending else "opentelemetry warns"
+        log.warning(event, reason=record.getMessage(), since_the_last_line=untold)
 
 
 def _tell_in_our_log() -> None:

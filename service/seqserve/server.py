@@ -80,7 +80,11 @@ async def serve(
     if not is_over:  # a thread that never returns would keep the process from ending
         os._exit(EXIT_WITH_ENGINE_HUNG)
     if gateway.is_torchserve_gone:
-        raise EngineUnavailable("TorchServe ended; its log says why")
+        where = (
+            settings.torchserve_folder
+            or "its temporary folder, which is gone; torchserve_folder names one that stays"
+        )
+        raise EngineUnavailable(f"TorchServe ended; its log says why, in {where}")
 
 
 def limit_threads(cores: int) -> None:
@@ -103,7 +107,7 @@ def report_listening(bound: Mapping[PortName, int], settings: Settings, front: F
             "the native front is built and not used", reason=front.reason, hint="set behind_proxy, or front"
         )
     for open_door in exposures(settings):
-        log.warning(open_door.what, host=settings.host, hint=open_door.hint)
+        log.warning(open_door.what, host=getattr(settings, open_door.setting), hint=open_door.hint)
 
 
 async def _bring_up(

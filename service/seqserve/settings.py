@@ -25,6 +25,7 @@ from seqserve.repository.policy import VersionPolicy
 from seqserve.signature import NAME_PATTERN
 
 ENV_PREFIX = "SEQSERVE_"
+LEAST_AGE_SECONDS = 0.1
 SECTIONS = frozenset({"clients", "models"})
 """Settings that are tables: no flags, and their variables hold JSON."""
 
@@ -278,6 +279,20 @@ class Settings(BaseSettings):
         if seconds > longest:
             raise ValueError(f"{seconds:g} is more than max_timeout_seconds, {longest:g}")
         return seconds
+
+    @field_validator("max_connection_age_seconds")
+    @classmethod
+    def _outlives_a_call(cls, seconds: float) -> float:
+        if 0 < seconds < LEAST_AGE_SECONDS:
+            raise ValueError(f"0, or at least {LEAST_AGE_SECONDS}")  # else calls meet connections that end
+        return seconds
+
+    @field_validator("torchserve_host")
+    @classmethod
+    def _is_what_torchserve_takes(cls, host: str) -> str:
+        if ":" in host:
+            raise ValueError("TorchServe takes a name or an address of IPv4")
+        return host
 
     @field_validator("max_connection_age_grace_seconds")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import tempfile
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -112,3 +113,14 @@ async def test_stopping_what_never_started_is_fine() -> None:
     await server.stop()
 
     assert not server.is_running
+
+
+async def test_where_no_temporary_folder_can_be_made_the_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with pytest.raises(SettingsInvalid, match="torchserve_folder: none is named"):
+        await TorchServeServer(TorchServeSettings(ports=ANY)).start()

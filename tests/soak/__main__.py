@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from soak import page
 from soak.callers import KINDS
 from soak.run import Options, soak
 
@@ -27,11 +29,18 @@ from soak.run import Options, soak
     help="Only these; may be given again. [default: all]",
 )
 @click.option("--pace", default=1.0, show_default=True, help="How much faster they come back.")
-def main(**chosen: Any) -> None:
+@click.option(
+    "--record",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A document with marks for it: docs/reliability.md.",
+)
+def main(record: Path | None, **chosen: Any) -> None:
     """Load a gateway with callers of every kind, check every answer, and see whether anything grows."""
     options = Options(**chosen)
     report = asyncio.run(soak(options, lambda words: click.echo(words, err=True)))
     click.echo("\n".join(report.lines()))
+    if record:
+        page.record(report, record)
     sys.exit(1 if report.faults else 0)
 
 

@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,8 +16,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from support.junit import Case, cases
+
 TABLES = re.compile(r"(<!-- tables: [^>]*-->\n).*?(<!-- end of tables -->)", re.DOTALL)
-CASE = re.compile(r"test_(?P<name>\w+)(?:\[(?P<parameters>.*)\])?")
 
 
 class Row(NamedTuple):
@@ -32,38 +32,20 @@ class Row(NamedTuple):
 
 def rows(report: Path) -> list[Row]:
     """Those of all tests that name a client, in the order in which they ran."""
-    cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314 - pytest wrote it
-    return [row for row in map(_row, cases) if row is not None]
+    return [_row(case) for case in cases(report) if "client" in case.properties]
 
 
-def _row(case: ET.Element) -> Row | None:
-    properties = {each.get("name"): each.get("value", "") for each in case.iter("property")}
-    found = CASE.fullmatch(case.get("name", ""))
-    if "client" not in properties or found is None:
-        return None
-    file = case.get("classname", "").rpartition(".")[2]
-    known = re.split(r"[ ,]+|(?<=tritonclient)\.", properties["client"])
-    return Row(
-        properties["client"],
-        _feature(
-            found["name"], [each for each in (found["parameters"] or "").split("-") if each not in known]
-        ),
-        f"{file}.py",
-        properties.get("measured") or _result(case),
-    )
+def _row(case: Case) -> Row:
+    client = case.properties["client"]
+    known = re.split(r"[ ,]+|(?<=tritonclient)\.", client)
+    parameters = [each for each in case.parameters.split("-") if each not in known]
+    feature = _feature(case.name.removeprefix("test_"), parameters)
+    return Row(client, feature, f"{case.module}.py", case.properties.get("measured") or case.result)
 
 
 def _feature(name: str, parameters: Sequence[str]) -> str:
     """The test's name in words, with what tells its rows apart."""
     return ": ".join(filter(None, [name.replace("_", " "), ", ".join(parameters)]))
-
-
-def _result(case: ET.Element) -> str:
-    for kind in ("failure", "error", "skipped"):
-        found = case.find(kind)
-        if found is not None:
-            return f"**{kind}**: {found.get('message', '').splitlines()[0][:120]}"
-    return "passed"
 
 
 def tables(found: list[Row]) -> str:

@@ -213,6 +213,18 @@ def test_time_for_calls_on_old_connections_is_refused_where_none_grows_old() -> 
     assert read_settings({"max_connection_age_grace_seconds": "5", "max_connection_age_seconds": "60"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("max_connection_age_seconds", "0.0001", "0, or at least 0.1"),
+        ("torchserve_host", "::1", "an address of IPv4"),
+    ],
+)
+def test_what_would_only_fail_later_is_refused_at_once(name: str, value: str, words: str) -> None:
+    with pytest.raises(SettingsInvalid, match=words):
+        read_settings({name: value})
+
+
 def test_settings_do_not_change() -> None:
     settings = read_settings({})
 

@@ -45,7 +45,8 @@ async def resolve(addresses: list[Address]) -> list[str]:
     found = await asyncio.gather(*map(_numbers, addresses))
     targets = sorted({target for targets in found for target in targets})
     if not targets:
-        raise EngineUnavailable("TorchServe's addresses do not resolve")
+        names = ", ".join(map(str, addresses))
+        raise EngineUnavailable(f"TorchServe's addresses do not resolve: {names}")
     return targets
 
 

@@ -208,11 +208,20 @@ class TorchServeServer:
         )
 
 
+def _temporary_folder() -> Path:
+    try:
+        _check_length(Path(tempfile.gettempdir()) / f"{TEMPORARY_PREFIX}12345678")  # as mkdtemp names it
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+    except OSError as error:
+        raise SettingsInvalid(
+            f"torchserve_folder: none is named, and no temporary one can be made: {error}"
+        ) from error
+
+
 def _make_folder(wanted: Path | None) -> Path:
     """A folder that only we may read. Raises SettingsInvalid."""
     if wanted is None:
-        _check_length(Path(tempfile.gettempdir()) / f"{TEMPORARY_PREFIX}12345678")  # as mkdtemp names it
-        return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+        return _temporary_folder()
     folder = wanted.absolute()
     _check_length(folder)
     try:
