@@ -10,7 +10,12 @@ import pytest
 from supply.pins import Pin, PinsFaulty, closure, pin_of, read_pins
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "tests/e2e/clients/requirements.txt", "supply/requirements.txt")
+LOCKS = (
+    "requirements.lock",
+    "tests/e2e/clients/requirements.txt",
+    "supply/requirements.txt",
+    "tests/fuzz/requirements.txt",
+)
 MAKEFILE = (ROOT / "Makefile").read_text()
 TORCH_INSTALL = "$(BIN)/pip install $(TORCH)"
 HASH = "0" * 64

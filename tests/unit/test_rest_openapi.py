@@ -118,7 +118,9 @@ def test_a_request_id_may_be_anything_since_one_that_does_not_fit_is_replaced(op
 
 
 def test_load_is_described_as_taking_no_parameters(openapi: Any) -> None:
-    (content,) = openapi["paths"]["/v2/repository/models/{model}/load"]["post"]["requestBody"]["content"].values()
+    (content,) = openapi["paths"]["/v2/repository/models/{model}/load"]["post"]["requestBody"][
+        "content"
+    ].values()
     kind = content["schema"]["$ref"].rpartition("/")[2]
     parameters = openapi["components"]["schemas"][kind]["properties"]["parameters"]["anyOf"][0]
     assert (parameters["type"], parameters["maxProperties"]) == ("object", 0)
