@@ -43,7 +43,7 @@ def main(names: tuple[str, ...], executions: int, seconds: int, tools: Path, rep
         TARGETS[name].check(reproduce.read_bytes())
         click.echo(f"{name}: no crash")
         return
-    plan = Plan(executions, seconds, tools)
+    plan = Plan(executions, seconds, tools.absolute())
     found = []
     for name in names or (*TARGETS, *FRONTS, SCHEMA):
         found.append(_kind(name)(name, plan))

@@ -22,6 +22,7 @@ from torch import nn
 
 from fuzz.connections import Connections
 from fuzz.run import PROGRESS_SECONDS, Say
+from fuzz.target import CRASHES
 from seqserve.pb import inference_pb2 as pb
 from seqserve.signature import CPU_TOLERANCE, Signature
 from seqserve.tensors import FloatArray
@@ -42,6 +43,7 @@ CALLS_A_CONNECTION = 2
 IDLE_SECONDS = 0.05
 CALL_SECONDS = 60.0
 BACK_SECONDS = 60.0
+MOST_TOLD = 3
 MORE_BYTES, MORE_DESCRIPTORS = 64 * 2**20, 4
 """What a gateway may still hold when all have gone: memory that its allocator keeps, and a few files."""
 FAULTS = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS", "UNAVAILABLE"})
@@ -60,6 +62,7 @@ class Attack:
     seconds: float = 0.0
     codes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    latest: list[bytes] = field(default_factory=list)
 
     def line(self) -> str:
         """For the table at the end."""
@@ -77,18 +80,18 @@ async def attack(front: str, connections: int, seed: int, say: Say) -> Attack:
     with tempfile.TemporaryDirectory() as folder, _gateway(Path(folder), front) as gateway:
         async with grpc.aio.insecure_channel(gateway.grpc) as channel:
             neighbour = asyncio.create_task(_neighbour(channel, made))
-            begun = time.monotonic()
             await _all_of(gateway, WARMING_SEED, max(connections // 10, AT_ONCE), Attack(front), say)
-            before = footprint(gateway.process.pid, begun)
+            before = footprint(gateway.process.pid, 0)
             await _all_of(gateway, seed, connections, made, say)
-            made.seconds = time.monotonic() - begun
             if neighbour.done():
                 made.faults.append(f"the neighbour: {neighbour.exception()!r}")
             neighbour.cancel()
             await asyncio.wait([neighbour])
+            if gateway.process.poll() is not None:
+                return made
             await _ask(channel, made)
         made.faults += await _left(gateway, before)
-        made.faults += _logged(gateway)
+        made.faults += errors_logged(gateway)
     return made
 
 
@@ -136,7 +139,7 @@ async def _ask(channel: grpc.aio.Channel, made: Attack) -> None:
 async def _all_of(gateway: Served, seed: int, count: int, made: Attack, say: Say) -> None:
     """Some at once. say: is told how far it is."""
     connections, anything = Connections(seed), Anything(seed, WRONG)
-    told = time.monotonic()
+    begun = told = time.monotonic()
     async with grpc.aio.insecure_channel(gateway.grpc) as channel:
         for start in range(0, count, AT_ONCE):
             async with asyncio.TaskGroup() as tasks:
@@ -147,9 +150,22 @@ async def _all_of(gateway: Served, seed: int, count: int, made: Attack, say: Say
             assert gateway.process.poll() is None, (
                 f"the gateway has ended:\n{gateway.log.read_text()[-4000:]}"
             )
+            made.seconds = time.monotonic() - begun
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 say(made.line())
+
+
+def _is_alive(gateway: Served, made: Attack) -> bool:
+    """Whether the process is there; where it is not, what the last connections sent is kept."""
+    if gateway.process.poll() is None:
+        return True
+    CRASHES.mkdir(exist_ok=True)
+    for number, wire in enumerate(made.latest):
+        (CRASHES / f"{made.front}-{made.connections}-{number}").write_bytes(wire)
+    status = gateway.process.returncode
+    made.faults.append(f"the gateway has ended with {status}: {gateway.log.read_text()[-2000:]}")
+    return False
 
 
 async def _connect(gateway: Served, connections: Connections, number: int, made: Attack) -> None:
@@ -157,7 +173,12 @@ async def _connect(gateway: Served, connections: Connections, number: int, made:
     wire, frames = connections.next()
     made.connections, made.frames = made.connections + 1, made.frames + frames
     host, _, port = gateway.grpc.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        reader, writer = await asyncio.open_connection(host, int(port))
+    except OSError as error:
+        made.faults.append(f"nobody listens: {error}")
+        return
+    made.latest = [*made.latest[1 - AT_ONCE :], wire]
     with contextlib.suppress(OSError, TimeoutError):
         writer.write(wire)
         async with asyncio.timeout(CALL_SECONDS):
@@ -223,8 +244,8 @@ async def _left(gateway: Served, before: Footprint) -> list[str]:
         await asyncio.sleep(0.2)
 
 
-def _logged(gateway: Served) -> list[str]:
-    """Errors of its own that it wrote down."""
+def errors_logged(gateway: Served) -> list[str]:
+    """Errors of its own that a gateway wrote down."""
     lines = [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
     wrong = [line for line in lines if line.get("level") in {"error", "critical"}]
-    return [f"logged: {line['event']} {str(line.get('exception', ''))[-600:]}" for line in wrong[:3]]
+    return [f"logged: {line['event']} {str(line.get('exception', ''))[-600:]}" for line in wrong[:MOST_TOLD]]

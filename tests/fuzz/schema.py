@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz.front import errors_logged
 from fuzz.run import Say
 from seqserve.access.tokens import new_token
 from soak.truth import MODEL, put_version
@@ -78,8 +79,7 @@ def check_schema(schemathesis: Path, examples: int, say: Say) -> Checked:
                 ]
                 ended.append(subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder))
                 say(ended[-1].stdout.strip().rpartition("\n")[2].strip("= "))
-            log = gateway.log.read_text()
-    faults = [line for line in log.splitlines() if '"level": "error"' in line]
+            faults = errors_logged(gateway)
     words = "\n".join([*(each.stdout + each.stderr for each in ended), *faults])
     return Checked(words, any(each.returncode for each in ended) or bool(faults))
 
