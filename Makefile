@@ -9,6 +9,9 @@ SBOM := dist/seqserve.cdx.json
 SIGNING_KEY ?=
 # Options of the benchmark, for example: make bench BENCH="--only 64 --seconds 2"
 BENCH ?=
+# How often `make fuzz` runs each target, and more of its options, for example: make fuzz FUZZ="images --seconds 60"
+EXECUTIONS ?= 1000000
+FUZZ ?=
 # Options of the soak: how long, which front and engine, and so on.
 SOAK ?=
 # Other servers that it measures as well, each installed in build/peers: make bench PEERS="mosec torchserve triton"
@@ -18,9 +21,9 @@ JOBS ?= $(shell nproc)
 PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help install clients demo test test-long reliability soak native native-sanitized compatibility bench bench-lock \
-  bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test dashboard \
-  dashboard-picture monitoring-test image-test
+.PHONY: help install clients demo test test-long reliability soak native native-sanitized compatibility bench \
+  bench-lock bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test \
+  dashboard dashboard-picture monitoring-test image-test fuzz
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -99,7 +102,7 @@ bench-torchserve: install ## what the gateway costs in front of TorchServe; 7 mi
 
 audit: .venv-audit/installed ## known vulnerabilities in what is pinned: 0 none, 1 some, 3 not known; asks osv.dev
 	.venv-audit/bin/python -m supply.audit requirements.lock $(CLIENTS)/requirements.txt supply/requirements.txt \
-	  deploy/requirements.txt --torch "$(TORCH)"
+	  deploy/requirements.txt tests/fuzz/requirements.txt --torch "$(TORCH)"
 
 sbom: .venv-audit/installed ## write dist/seqserve.cdx.json (CycloneDX), with what each extra installs
 	.venv-audit/bin/python -m supply.sbom $(SBOM) --torch "$(TORCH)"
@@ -112,6 +115,14 @@ sbom: .venv-audit/installed ## write dist/seqserve.cdx.json (CycloneDX), with wh
 
 deploy-test: install .venv-deploy/installed ## render deploy/ with kubectl and hold it against every checker; 3 minutes
 	$(BIN)/python -m pytest -m deploy tests/deploy
+
+.venv-fuzz/installed: tests/fuzz/requirements.txt
+	$(PYTHON) -m venv --clear .venv-fuzz
+	.venv-fuzz/bin/pip install --no-deps --require-hashes -r $<
+	touch $@
+
+fuzz: install .venv-fuzz/installed ## fuzz all that reads what others wrote; EXECUTIONS of each target, see tests/fuzz/README.md
+	PYTHONPATH=tests $(BIN)/python -m fuzz --executions $(EXECUTIONS) $(FUZZ)
 
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
@@ -146,12 +157,13 @@ proto: install ## regenerate service/seqserve/pb from proto/
 docs: install ## write docs/metrics.md and docs/configuration.md from the code
 	.ci/docs
 
-lock: install ## pin everything but torch, the clients, the auditor and the checkers of deploy/, with hashes
+lock: install ## pin everything but torch, the clients, the auditor, the checkers of deploy/ and the fuzzers, with hashes
 	$(PIN) --all-extras --unsafe-package torch --output-file requirements.lock pyproject.toml
 	$(PIN) --allow-unsafe --output-file $(CLIENTS)/requirements.txt $(CLIENTS)/requirements.in
 	$(PIN) --allow-unsafe --output-file supply/requirements.txt supply/requirements.in
 	$(PIN) --allow-unsafe --output-file deploy/requirements.txt deploy/requirements.in
+	$(PIN) --allow-unsafe --output-file tests/fuzz/requirements.txt tests/fuzz/requirements.in
 
 clean: ## remove what make made
-	rm -rf .venv .venv-clients .venv-audit .venv-deploy bench/build build model-store dist
+	rm -rf .venv .venv-clients .venv-audit .venv-deploy .venv-fuzz tests/fuzz/crashes bench/build build model-store dist
 	rm -f service/seqserve/native_front/*.so

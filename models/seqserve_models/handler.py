@@ -404,11 +404,13 @@ def jpeg_scans(content: Content, first: int) -> int:
     scans, marker, at = 0, JPEG_SCAN, first
     for _ in range(MAX_JPEG_SEGMENTS):
         scans += marker == JPEG_SCAN
+        if scans > MAX_JPEG_SCANS:
+            return scans
         following = JPEG_MARKER.search(content, at + int.from_bytes(content[at : at + 2], "big"))
         if following is None:
             raise ValueError("no end")
         marker, at = following[1][0], following.end()
-        if marker == JPEG_END or scans > MAX_JPEG_SCANS:
+        if marker == JPEG_END:
             return scans
     raise ValueError("too many segments")
 

@@ -85,7 +85,7 @@ def decode_image(blob: bytes, signature: Signature, index: int) -> PixelArray:
         came = _png_size(blob) if is_png else _jpeg_size(blob)  # (width, height)
         _check_size(came, size, where, may_differ=signature.resize)
         blob = _checked_png(blob) if is_png else _checked_jpeg(blob)
-        image = _converted(_open(blob, "PNG" if is_png else "JPEG", came), size.channels)
+        image = _decoded(blob, "PNG" if is_png else "JPEG", came, size.channels)
     except _UnsupportedError as error:
         raise InvalidRequest("IMAGE_FORMAT", field=where, came=error, accepted="PNG or JPEG") from error
     except _BrokenError as error:
@@ -241,17 +241,18 @@ def _one_more(segments: int) -> int:
     return segments + 1
 
 
-def _open(blob: bytes, format_name: str, size: tuple[int, int]) -> Image.Image:
-    """The decoded picture. A file may carry a second header: Pillow's own size is compared too."""
+def _decoded(blob: bytes, format_name: str, size: tuple[int, int], channels: int) -> Image.Image:
+    """The picture in mode L or RGB. A file may carry a second header: Pillow's own size is compared too."""
     try:
         image = Image.open(io.BytesIO(blob), formats=(format_name,))
         if image.size == size:
             image.load()
-    except Exception as error:  # Pillow's decoders raise what they like on damaged files
+            return _converted(image, channels)
+    except _UnsupportedError:
+        raise
+    except Exception as error:  # Pillow raises what it likes on damaged files, some of it when it converts
         raise _BrokenError(f"a {format_name} that cannot be decoded") from error
-    if image.size != size:
-        raise _BrokenError(f"a {format_name} with two different sizes")
-    return image
+    raise _BrokenError(f"a {format_name} with two different sizes")
 
 
 def _converted(image: Image.Image, channels: int) -> Image.Image:

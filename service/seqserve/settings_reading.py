@@ -6,6 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,8 @@ def read_settings(flags: dict[str, Any], config: Path | None = None) -> Settings
     if config is not None and not config.is_file():
         raise SettingsInvalid(f"config: no file {config}", hint="give --config an existing TOML file")
 
-    class FileSettings(Settings):
-        model_config = SettingsConfigDict(toml_file=config)
-
     try:
-        return FileSettings(**flags)
+        return _settings_of(config)(**flags)
     except ValidationError as error:
         faults = faults_of(error, Settings)
         raise SettingsInvalid("; ".join(faults), hint="see `seqserve serve --help`") from error
@@ -52,6 +50,16 @@ def read_settings(flags: dict[str, Any], config: Path | None = None) -> Settings
         ) from error
     except ValueError as error:  # the TOML file does not parse
         raise SettingsInvalid(f"config {config}: {error}", hint="the file must be TOML") from error
+
+
+@cache
+def _settings_of(config: Path | None) -> type[Settings]:
+    """Reads that file each time it is called; making the class takes longer than that."""
+
+    class FileSettings(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    return FileSettings
 
 
 def _variable(name: str) -> str | None:

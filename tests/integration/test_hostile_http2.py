@@ -273,3 +273,30 @@ async def test_compressed_messages_within_the_limit_are_answered_by_the_python_f
         await stub.ModelInfer(zeros, compression=grpc.Compression.Gzip)
     assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert rows_of(await stub.ModelInfer(zeros)).shape == (512, 2)
+
+
+async def test_a_path_that_is_no_text_leaves_others_their_server(
+    gateway: Gateway, stub: GRPCInferenceServiceStub
+) -> None:
+    """Of grpc.aio's server such a path is the end; another one takes its place."""
+    block = header_block(
+        [(name, b"/\xff\xfe" if name == b":path" else value) for name, value in call_headers("/")]
+    )
+    assert await answers(stub)
+    for _ in range(3):
+        async with asyncio.timeout(TIMEOUT_SECONDS), connected(gateway.grpc_port) as peer:
+            await peer.send(frame(http2.HEADERS, block, stream=1, flags=END_HEADERS | END_STREAM))
+            await peer.until_over(1)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not await is_answered(stub):
+                pass
+
+
+async def is_answered(stub: GRPCInferenceServiceStub) -> bool:
+    """Calls of the moment in which a server ends are lost with it."""
+    try:
+        return len(rows_of(await stub.ModelInfer(GOOD, wait_for_ready=True))) == 1
+    except grpc.aio.AioRpcError as lost:
+        if lost.code() not in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}:
+            raise
+        return False

@@ -15,6 +15,7 @@ LOCKS = (
     "tests/e2e/clients/requirements.txt",
     "supply/requirements.txt",
     "deploy/requirements.txt",
+    "tests/fuzz/requirements.txt",
 )
 MAKEFILE = (ROOT / "Makefile").read_text()
 TORCH_INSTALL = "$(BIN)/pip install $(TORCH)"

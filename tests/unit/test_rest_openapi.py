@@ -103,3 +103,24 @@ async def test_an_inference_answer_holds_what_its_document_names(http: httpx.Asy
     answered = (await http.post(INFER, json=infer_document(id="x"))).json()
     document = documents.InferReply.model_validate(answered)
     assert json.loads(document.model_dump_json(exclude_none=True)) == answered
+
+
+def test_a_request_id_may_be_anything_since_one_that_does_not_fit_is_replaced(openapi: Any) -> None:
+    described = [
+        parameter["schema"]
+        for methods in openapi["paths"].values()
+        for operation in methods.values()
+        for parameter in operation["parameters"]
+        if parameter["name"] == "x-request-id"
+    ]
+    assert described
+    assert all(schema == {"type": "string"} for schema in described)
+
+
+def test_load_is_described_as_taking_no_parameters(openapi: Any) -> None:
+    (content,) = openapi["paths"]["/v2/repository/models/{model}/load"]["post"]["requestBody"][
+        "content"
+    ].values()
+    kind = content["schema"]["$ref"].rpartition("/")[2]
+    parameters = openapi["components"]["schemas"][kind]["properties"]["parameters"]["anyOf"][0]
+    assert (parameters["type"], parameters["maxProperties"]) == ("object", 0)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 import grpc
+import structlog
 
 from seqserve.certificates import Certificates, Identity
 from seqserve.errors import AddressInUse
 from seqserve.grpc_api.boundary import Handler
 from seqserve.grpc_api.limits import GrpcLimits
+
+log = structlog.get_logger()
+
+WATCH_SECONDS = 0.1
+LEFT_SECONDS = 30.0
+"""For calls of a server that has ended by itself."""
 
 
 class GrpcListener:
@@ -29,18 +37,64 @@ class GrpcListener:
     ) -> None:
         self._setting = setting
         self._certificates = certificates
-        self.server = grpc.aio.server(options=limits.options())
-        self.server.add_generic_rpc_handlers(tuple(handlers))
+        self._handlers, self._limits = tuple(handlers), limits
+        self.server = self._made()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
 
     async def start(self, host: str, port: int) -> int:
         """Listen, return the port (a free one for 0). Raises AddressInUse."""
         bound = listen(self.server, host, port, self._setting, self._certificates)
         await self.server.start()
+        self._begin(self._watch(host, bound))
         return bound
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, let those in flight finish within the grace period."""
+        self._is_stopping = True
+        for task in self._tasks:
+            task.cancel()
         await self.server.stop(grace_seconds)
+
+    def _made(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=self._limits.options())
+        server.add_generic_rpc_handlers(self._handlers)
+        return server
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self, host: str, port: int) -> None:
+        """Put another server in the place of one that ends by itself.
+
+        grpc.aio's does, in 1.85 at least, where the path of a call is no UTF-8, which anybody may send.
+        """
+        while not self._is_stopping:
+            try:
+                await self.server.wait_for_termination(WATCH_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever ended it
+                log.error("gRPC server ended by itself, another one begins", reason=repr(error))
+                self._begin(_end(self.server))
+                await self._begin_again(host, port)
+
+    async def _begin_again(self, host: str, port: int) -> None:
+        """As soon as the port is free."""
+        while True:
+            self.server = self._made()
+            try:
+                listen(self.server, host, port, self._setting, self._certificates)
+            except AddressInUse:
+                await asyncio.sleep(WATCH_SECONDS)
+                continue
+            await self.server.start()
+            return
+
+
+async def _end(server: grpc.aio.Server) -> None:
+    """Take away what is left of a server that has ended by itself; its calls have some time to end."""
+    await server.stop(LEFT_SECONDS)
 
 
 def listen(

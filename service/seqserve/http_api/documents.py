@@ -15,6 +15,10 @@ from seqserve.http_api.strict_json import words
 
 # Any: values of parameters and tensors are looked at where they are used.
 Parameters = Annotated[dict[str, Any], Field(description="Unknown ones are ignored.")]
+NoParameters = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "maxProperties": 0, "description": "The store is the only source."}),
+]
 Dimension = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Data = Annotated[
     Any,
@@ -181,8 +185,14 @@ class IndexRequest(Document):
     ready: bool | None = None
 
 
-class ControlRequest(Document):
-    """Load takes no parameters; those of unload are ignored."""
+class LoadRequest(Document):
+    """It takes no parameters."""
+
+    parameters: NoParameters | None = None
+
+
+class UnloadRequest(Document):
+    """Parameters are ignored."""
 
     parameters: Parameters | None = None
 

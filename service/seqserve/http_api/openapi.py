@@ -69,8 +69,8 @@ def _operation_id(operation: Operation) -> str:
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     names = re.findall(r"{(\w+)}", operation.path)
     found = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
-    pattern = f"^{REQUEST_ID_PATTERN.pattern}$"
-    found.append({"name": REQUEST_ID, "in": "header", "schema": {"type": "string", "pattern": pattern}})
+    kept = f"Comes back with the answer where it matches {REQUEST_ID_PATTERN.pattern}; else a new one does."
+    found.append({"name": REQUEST_ID, "in": "header", "schema": {"type": "string"}, "description": kept})
     if operation.is_inference:
         length = {"type": "integer", "minimum": 0}
         found.append({"name": HEADER, "in": "header", "schema": length})

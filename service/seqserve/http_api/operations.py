@@ -110,11 +110,11 @@ def repository_operations(calls: RepositoryCalls) -> list[Operation]:
         ),
         Operation(
             "POST", f"{model}/load", "Load a model's versions.", calls.load, "admin",
-            body=kinds.ControlRequest, codes=codes,
+            body=kinds.LoadRequest, codes=codes,
         ),
         Operation(
             "POST", f"{model}/unload", "Unload them.", calls.unload, "admin",
-            body=kinds.ControlRequest, codes=codes,
+            body=kinds.UnloadRequest, codes=codes,
         ),
     ]  # fmt: skip
 

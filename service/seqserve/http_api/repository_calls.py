@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from seqserve.errors import DeadlineExceeded
 from seqserve.http_api.body import read_body
 from seqserve.http_api.boundary import Call
-from seqserve.http_api.documents import ControlRequest, Document, IndexRequest, read_document
+from seqserve.http_api.documents import Document, IndexRequest, LoadRequest, UnloadRequest, read_document
 from seqserve.http_api.limits import Buffered, HttpLimits
 from seqserve.http_api.strict_json import LONG_BYTES, parse_object
 from seqserve.oip_answers import repository_index
@@ -38,14 +38,14 @@ class RepositoryCalls:
 
     async def load(self, request: Request, _: Call) -> Response:
         """See ModelControl.load. Raises InvalidRequest."""
-        asked = await self._read(ControlRequest, request)
+        asked = await self._read(LoadRequest, request)
         check_load_parameters(asked.parameters or ())
         await self.control.load(request.path_params["model"])
         return JSONResponse({})
 
     async def unload(self, request: Request, _: Call) -> Response:
         """See ModelControl.unload; parameters are ignored: no model here depends on another."""
-        await self._read(ControlRequest, request)
+        await self._read(UnloadRequest, request)
         await self.control.unload(request.path_params["model"])
         return JSONResponse({})
 

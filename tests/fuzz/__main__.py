@@ -1,0 +1,89 @@
+"""`python -m fuzz`: exit status 0 where nothing was found, 1 where something was."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from fuzz.front import attack
+from fuzz.run import Plan, fuzz
+from fuzz.schema import check_schema
+from fuzz.targets import TARGETS
+from seqserve.native_front import library
+
+TOOLS = Path(".venv-fuzz")
+FRONTS = ("python", "native")
+SCHEMA = "openapi"
+EXECUTIONS_A_CONNECTION, EXECUTIONS_AN_EXAMPLE = 500, 5000
+"""So much longer one takes: of a million, 2,000 connections and 200 examples of each operation."""
+SEED = 7
+
+Found = tuple[str, bool]
+"""A line, and whether anything was found."""
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice([*TARGETS, *FRONTS, SCHEMA]))
+@click.option("--executions", default=1_000_000, show_default=True, help="Of each target.")
+@click.option(
+    "--seconds", default=0, show_default=True, help="At most, of each coverage-guided one; 0: no end."
+)
+@click.option("--tools", type=click.Path(path_type=Path), default=TOOLS, help="Environment with atheris.")
+@click.option(
+    "--reproduce", type=click.Path(path_type=Path), help="Only this input, of the one target named."
+)
+def main(names: tuple[str, ...], executions: int, seconds: int, tools: Path, reproduce: Path | None) -> None:
+    """Fuzz everything, or what is named: targets, a front (python, native), REST by its openapi."""
+    if reproduce is not None:
+        (name,) = names
+        TARGETS[name].check(reproduce.read_bytes())
+        click.echo(f"{name}: no crash")
+        return
+    plan = Plan(executions, seconds, tools.absolute())
+    found = []
+    for name in names or (*TARGETS, *FRONTS, SCHEMA):
+        found.append(_kind(name)(name, plan))
+        _say(found[-1][0])
+    click.echo("\n".join(line for line, _ in found))
+    sys.exit(1 if any(has_failed for _, has_failed in found) else 0)
+
+
+def _kind(name: str) -> Callable[[str, Plan], Found]:
+    if name == SCHEMA:
+        return _schema
+    return _front if name in FRONTS else _target
+
+
+def _target(name: str, plan: Plan) -> Found:
+    outcome = fuzz(name, plan, _say)
+    if outcome.crash is not None:
+        _say(f"again: PYTHONPATH=tests .venv/bin/python -m fuzz {name} --reproduce {outcome.crash}")
+    return outcome.line(), outcome.has_failed
+
+
+def _front(name: str, plan: Plan) -> Found:
+    if name == "native" and library.why_not():
+        return f"native front: left out, {library.why_not()}", False
+    made = asyncio.run(attack(name, max(plan.executions // EXECUTIONS_A_CONNECTION, 1), SEED, _say))
+    _say("\n".join(made.faults))
+    return made.line(), bool(made.faults)
+
+
+def _schema(name: str, plan: Plan) -> Found:
+    program = plan.tools / "bin" / "schemathesis"
+    checked = check_schema(program, max(plan.executions // EXECUTIONS_AN_EXAMPLE, 1), _say)
+    if checked.has_failed:
+        _say(checked.words)
+    return f"{name}: {checked.summary}", checked.has_failed
+
+
+def _say(words: str) -> None:
+    click.echo(words, err=True)
+
+
+if __name__ == "__main__":
+    main()
