@@ -21,6 +21,8 @@ REQUEST_ID = "x-request-id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_ATTEMPTS = 5  # gRPC's own limit
 MOST_BYTES = 2**31 - 1  # gRPC's own, too
+RETRY_TOKENS = 100  # half of them may be spent: so many tries in a row
+TOKENS_OF_A_SUCCESS = 0.1  # and then one for ten calls that are answered
 
 Metadata = tuple[tuple[str, str], ...]
 Options = list[tuple[str, int | str]]
@@ -102,17 +104,23 @@ def channel_options(max_attempts: int, max_message_bytes: int) -> Options:
 
 
 def service_config(max_attempts: int) -> dict[str, object]:
-    """What makes gRPC try again by itself, on UNAVAILABLE only and with the same metadata."""
+    """What makes gRPC try again by itself, on UNAVAILABLE only and with the same metadata.
+
+    No more than its budget allows: where every call fails, tries would multiply the load of a gateway that has none
+    to give.
+    """
     method: dict[str, object] = {"name": [{"service": "seqserve.v1.PredictionService"}]}
-    if max_attempts > 1:
-        method["retryPolicy"] = {
-            "maxAttempts": max_attempts,
-            "initialBackoff": "0.1s",
-            "maxBackoff": "2s",
-            "backoffMultiplier": 3,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        }
-    return {"methodConfig": [method]}
+    if max_attempts == 1:
+        return {"methodConfig": [method]}
+    method["retryPolicy"] = {
+        "maxAttempts": max_attempts,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 3,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    budget = {"maxTokens": RETRY_TOKENS, "tokenRatio": TOKENS_OF_A_SUCCESS}
+    return {"methodConfig": [method], "retryThrottling": budget}
 
 
 def id_of_call(given: str) -> str:

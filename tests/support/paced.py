@@ -1,0 +1,50 @@
+"""A model of `digit`'s answers whose batches take as long as a test wants them to: one picks the row that delays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from soak.truth import HANDLER, IMAGES, SIGNATURE, expected, network
+from support.archives import FloatArray, make_archive
+from support.torchscript import scripted
+
+PACED = "paced"
+FOR_EVER = 0.125
+"""The first number of a row whose batch never ends; no pixel of 8 bits has it."""
+TURNS = 40
+
+
+class Paced(nn.Module):
+    """The network; before it answers, `turns` products of 256x256 matrices, or without end where a row asks for it."""
+
+    def __init__(self, inner: nn.Module, turns: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.turns = turns
+        self.register_buffer("weights", torch.eye(256))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """[n, 784] → [n, 10]."""
+        left = self.turns
+        spun = self.weights
+        for_ever = bool((rows[:, 0] == 0.125).any())
+        while for_ever or left > 0:
+            spun = torch.mm(spun, self.weights)
+            left -= 1
+        return self.inner(rows) * spun[0, 0]
+
+
+def put_paced(store: Path, turns: int = TURNS, version: str = "1") -> Path:
+    """An archive of that model with the weights of `digit`'s same version; returns its path."""
+    golden = IMAGES[:8].reshape(-1, 784), expected(version)[:8]
+    members = {f"{PACED}.pt": scripted(Paced(network(version), turns)), "handler.py": HANDLER}
+    return make_archive(store, PACED, version, signature=SIGNATURE, golden=golden, replace=members)
+
+
+def endless() -> FloatArray:
+    """A row whose batch never ends, [1, 784]."""
+    return np.full((1, 784), FOR_EVER, np.float32)
