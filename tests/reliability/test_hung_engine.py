@@ -12,7 +12,7 @@ import pytest
 
 from seqserve.client import AsyncClient, Unavailable
 from soak.truth import IMAGES
-from support.checked import CALL_SECONDS, checked
+from support.checked import CALL_SECONDS, Figures, checked
 from support.exposition import total
 from support.oip import details_of, infer_request, inference_stub
 from support.paced import PACED, endless
@@ -74,7 +74,9 @@ async def test_probes_say_that_it_lives_and_which_model_does_not(hung: Served) -
         assert [(await web.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
 
-async def test_tries_of_a_client_that_meets_nothing_but_failure_add_a_tenth_at_most(hung: Served) -> None:
+async def test_tries_of_a_client_that_meets_nothing_but_failure_add_a_tenth_at_most(
+    hung: Served, record_property: Figures
+) -> None:
     """Otherwise its retries would be the load that keeps the engine from coming back."""
     room = asyncio.Semaphore(AT_ONCE)
     before = await _refusals(hung)
@@ -87,7 +89,7 @@ async def test_tries_of_a_client_that_meets_nothing_but_failure_add_a_tenth_at_m
 
         await asyncio.gather(*(call(at) for at in range(CALLS)))
     attempts = await _refusals(hung) - before
-    print(f"{attempts:.0f} tries of {CALLS} calls: {attempts / CALLS:.3f}")  # noqa: T201 - the figure
+    record_property("tries_per_call", attempts / CALLS)
     assert CALLS <= attempts <= CALLS * MOST_AMPLIFICATION
 
 

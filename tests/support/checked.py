@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -16,6 +16,8 @@ import numpy.typing as npt
 from soak.truth import IMAGES, MODEL, is_right
 from support.oip import infer_request, inference_stub, rows_of
 
+Figures = Callable[[str, object], None]
+"""pytest's record_property: what a test measures, for --junitxml."""
 CALL_SECONDS = 120.0
 UNLIMITED = ("grpc.max_receive_message_length", -1)
 OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
