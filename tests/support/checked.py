@@ -59,12 +59,15 @@ class Checked:
         self.wrong += not is_right(rows_of(reply), reply.model_version, at)
         return self._ended("OK")
 
-    async def call_until(self, ended: asyncio.Event, *, model: str = MODEL) -> None:
+    async def call_until(
+        self, ended: asyncio.Event, *, model: str = MODEL, timeout_seconds: float = CALL_SECONDS
+    ) -> None:
         """One call after the other, each of another image, until the event; refusals pause for a moment."""
         turn = 0
         while not ended.is_set():
             turn += 1
-            if await self.call([turn % len(IMAGES)], model=model) != "OK":
+            chosen = [turn % len(IMAGES)]
+            if await self.call(chosen, model=model, timeout_seconds=timeout_seconds) != "OK":
                 await asyncio.sleep(0.01)
 
     def _ended(self, outcome: str) -> str:
@@ -77,6 +80,11 @@ async def checked(address: str) -> AsyncIterator[Checked]:
     """Callers over a connection of their own."""
     async with grpc.aio.insecure_channel(address, [UNLIMITED, OWN_CONNECTION]) as channel:
         yield Checked(channel)
+
+
+def web_of(url: str) -> httpx.AsyncClient:
+    """A client of the gateway's HTTP, to be entered."""
+    return httpx.AsyncClient(base_url=url, timeout=CALL_SECONDS)
 
 
 async def ask_over_http(web: httpx.AsyncClient, chosen: npt.ArrayLike = (0,), *, model: str = MODEL) -> int:

@@ -15,7 +15,7 @@ from support.torchscript import scripted
 PACED = "paced"
 FOR_EVER, LONG = 0.125, 0.375
 """The first number of a row whose batch never ends, and of one whose batch takes a while; no pixel of 8 bits has either."""
-TURNS = 10
+TURNS = 20
 TURNS_OF_A_LONG_ONE = 1500
 
 

@@ -1,0 +1,82 @@
+"""The wall clock of a gateway jumps: time is measured by another clock, so nobody notices.
+
+`faketime` gives the process another wall clock and leaves the monotonic one alone, as a machine whose clock is set does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seqserve.client import AsyncClient
+from soak.reloads import bring
+from support.checked import Checked, ask_over_http, checked, web_of
+from support.served import Served, serving
+
+LIBRARIES = "usr/lib/*/faketime/libfaketimeMT.so.1"
+JUMPS = ("+1h", "-1d", "+30d", "-10y", "+0")
+CALLERS = 8
+CALLS_BETWEEN = 100
+DEADLINE_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    """Debian's package `faketime` has it."""
+    found = next(Path("/").glob(LIBRARIES), None)
+    if found is None:
+        pytest.skip("needs libfaketime (Debian's package faketime)")
+    return found
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Path:
+    """The file that says how far the gateway's wall clock is from this one's."""
+    path = tmp_path / "clock"
+    path.write_text("+0")
+    return path
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, store: Path, front: str, library: Path, clock: Path) -> Iterator[Served]:
+    """Follows its store by looking, under a clock that can jump."""
+    settings = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with serving(tmp_path, store, f"--front={front}", "--watch=poll", "--watch-interval-seconds=0.2", **settings) as up:
+        yield up
+
+
+async def more_answers(caller: Checked, count: int) -> None:
+    """Return after so many of them."""
+    wanted = caller.outcomes["OK"] + count
+    while caller.outcomes["OK"] < wanted:  # noqa: ASYNC110 - replies set no event
+        assert caller.outcomes.keys() <= {"OK"}, caller.errors[:3]
+        await asyncio.sleep(0.01)
+
+
+async def test_a_wall_clock_that_jumps_fails_nobody_and_the_store_is_followed_on(
+    gateway: Served, store: Path, clock: Path
+) -> None:
+    ended = asyncio.Event()
+    async with checked(gateway.grpc) as caller, web_of(gateway.http) as web, asyncio.TaskGroup() as tasks:
+        for _ in range(CALLERS):
+            tasks.create_task(caller.call_until(ended, timeout_seconds=DEADLINE_SECONDS))
+        for number, jump in enumerate(JUMPS, start=2):
+            await more_answers(caller, CALLS_BETWEEN)
+            clock.write_text(jump)
+            await asyncio.to_thread(bring, store, str(number), is_broken=False)
+            while str(number) not in caller.versions:
+                await more_answers(caller, 1)
+            assert await ask_over_http(web) == 200
+        ended.set()
+    assert caller.outcomes.keys() == {"OK"}, caller.errors[:3]
+    assert not caller.wrong
+    async with AsyncClient(gateway.grpc) as client:
+        assert await client.health()
