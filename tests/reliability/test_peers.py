@@ -69,7 +69,7 @@ async def test_peers_that_read_no_reply_take_little_and_nobody_else_notices(
     async with AsyncExitStack() as held:
         for _ in range(peers):
             await held.enter_async_context(reads_nothing(port_of(gateway.grpc), REQUESTS))
-            await held.enter_async_context(sends_and_reads_nothing(port_of(gateway.http), 200))
+            await held.enter_async_context(sends_and_reads_nothing(port_of(gateway.http), 1000))
         for _ in range(3):
             await neighbours(gateway)
         grown = memory_bytes(gateway) - before

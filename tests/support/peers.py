@@ -9,12 +9,21 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import httpx
-import numpy as np
-
 from soak.truth import IMAGES, MODEL
-from support.http2 import DATA, HEADERS, PREFACE, SETTINGS, Peer, call_headers, connected, frame, header_block, message
-from support.http2 import END_HEADERS, INITIAL_WINDOW_SIZE
+from support.http2 import (
+    DATA,
+    END_HEADERS,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    PREFACE,
+    SETTINGS,
+    Peer,
+    call_headers,
+    connected,
+    frame,
+    header_block,
+    message,
+)
 from support.oip import infer_request
 
 ABORT = struct.pack("ii", 1, 0)
@@ -51,9 +60,10 @@ async def idle(port: int, connections: int) -> AsyncIterator[None]:
     """So many connections past HTTP/2's greeting that do nothing."""
     async with AsyncExitStack() as held:
         for _ in range(connections):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            held.callback(writer.transport.abort)
-            writer.write(PREFACE + frame(SETTINGS))
+            peer = held.enter_context(socket.socket())
+            peer.setblocking(False)  # noqa: FBT003 - as the standard library has it
+            await asyncio.get_running_loop().sock_connect(peer, ("127.0.0.1", port))
+            peer.send(PREFACE + frame(SETTINGS))
         yield
 
 
@@ -73,18 +83,16 @@ async def misbehave(port: int, chance: random.Random) -> None:
 
 @asynccontextmanager
 async def sends_and_reads_nothing(port: int, requests: int) -> AsyncIterator[None]:
-    """So many requests over HTTP, one after the other, with large answers that nobody reads."""
-    rows = np.tile(IMAGES.reshape(-1, 784), (4, 1))
-    body = _json(rows)
-    head = f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    """So many requests over HTTP, all at once, with large answers that nobody reads."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-    sending = asyncio.create_task(_write_all(writer, head + body, requests))
+    sending = asyncio.create_task(_write_all(writer, b"GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n", requests))
     try:
         yield
     finally:
         sending.cancel()
         await asyncio.wait([sending])
         writer.transport.abort()
+        reader.feed_eof()
 
 
 async def _write_all(writer: asyncio.StreamWriter, content: bytes, times: int) -> None:
@@ -95,7 +103,3 @@ async def _write_all(writer: asyncio.StreamWriter, content: bytes, times: int) -
         except ConnectionError:
             return
 
-
-def _json(rows: np.ndarray) -> bytes:
-    tensor = {"name": "image", "datatype": "FP32", "shape": list(rows.shape), "data": rows.ravel().tolist()}
-    return httpx.Request("POST", "http://gateway", json={"inputs": [tensor]}).content
