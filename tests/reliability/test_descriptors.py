@@ -58,7 +58,10 @@ async def answered_anew(gateway: Served) -> None:
     while True:
         async with checked(gateway.grpc) as newcomer, web_of(gateway.http) as web:
             try:
-                if await newcomer.call(timeout_seconds=5) == "OK" and await ask_over_http(web) == httpx.codes.OK:
+                if (
+                    await newcomer.call(timeout_seconds=5) == "OK"
+                    and await ask_over_http(web) == httpx.codes.OK
+                ):
                     assert not newcomer.wrong
                     return
             except httpx.HTTPError:

@@ -90,7 +90,9 @@ async def test_a_log_that_finds_no_room_stops_nobody(tmp_path: Path, store: Path
             while not await total(gateway.http, "seqserve_reloads_total", result="refused"):
                 await answered(gateway, "1")
             await answered(gateway, "1")
-            assert gateway.log.stat().st_size - written < 4096, "there was room for it, so that nothing is shown"
+            assert gateway.log.stat().st_size - written < 4096, (
+                "there was room for it, so that nothing is shown"
+            )
         assert gateway.end() == 0
 
 
@@ -121,6 +123,11 @@ READ_ONLY = 'mount -o remount,bind,ro / && mount -t tmpfs none "$1" && shift && 
 """In a mount namespace of its own: all is read-only but one folder."""
 
 
+def can_run(*command: str) -> bool:
+    """Whether this process may."""
+    return not subprocess.run(command, check=False).returncode
+
+
 @pytest.mark.long
 async def test_it_needs_no_file_system_but_a_folder_for_temporary_files(
     tmp_path: Path, models: Path, front: str
@@ -128,12 +135,10 @@ async def test_it_needs_no_file_system_but_a_folder_for_temporary_files(
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     inside = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(temporary))
-    if shutil.which("unshare") is None or subprocess.run([*inside, "true"], check=False).returncode:
+    if shutil.which("unshare") is None or not can_run(*inside, "true"):
         pytest.skip("needs unshare, and the right to mount")
     program = (*inside, os.fspath(shutil.which("seqserve") or "seqserve"))
-    with started(
-        tmp_path, models, f"--front={front}", program=program, TMPDIR=str(temporary)
-    ) as gateway:
+    with started(tmp_path, models, f"--front={front}", program=program, TMPDIR=str(temporary)) as gateway:
         gateway.wait_for("serving")
         await answered(gateway, "1")
         assert gateway.end() == 0

@@ -66,7 +66,7 @@ async def end(gateway: Served, load: Load, signalled: Awaitable[None]) -> tuple[
 
 async def warm(load: Load) -> None:
     """Return once calls have been answered and all callers are under way."""
-    while len(load.calls) < WARM_CALLS:  # noqa: ASYNC110 - replies set no event
+    while len(load.calls) < WARM_CALLS:
         await asyncio.sleep(0.01)
 
 
@@ -90,7 +90,7 @@ async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
 
 @pytest.mark.parametrize("model", [PACED, pytest.param("digit", marks=pytest.mark.long)])
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.long)])
-async def test_sigterm_with_64_calls_in_flight_loses_none_of_them(
+async def test_sigterm_with_64_calls_in_flight_loses_none_of_them(  # noqa: PLR0917 - what varies
     tmp_path: Path, models: Path, front: str, model: str, times: int, record_property: Figures
 ) -> None:
     options = (
@@ -121,7 +121,7 @@ async def until_killed(gateway: Served) -> None:
     async with checked(gateway.grpc) as caller, asyncio.TaskGroup() as tasks:
         for at in range(CALLERS):
             tasks.create_task(Load(caller).go_on(at, "digit"))
-        while caller.outcomes["OK"] < WARM_CALLS:  # noqa: ASYNC110 - replies set no event
+        while caller.outcomes["OK"] < WARM_CALLS:
             await asyncio.sleep(0.01)
         assert await asyncio.to_thread(gateway.end, signal.SIGKILL) == -signal.SIGKILL
     assert caller.outcomes.keys() == {"OK", "UNAVAILABLE"}

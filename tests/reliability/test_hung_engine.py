@@ -42,7 +42,7 @@ async def _hang(gateway: Served) -> None:
         hanging = asyncio.ensure_future(
             inference_stub(caller.channel).ModelInfer(request, timeout=CALL_SECONDS)
         )
-        while not await total(gateway.http, "seqserve_batches_total", model=PACED):  # noqa: ASYNC110
+        while not await total(gateway.http, "seqserve_batches_total", model=PACED):
             await asyncio.sleep(0.02)
         await asyncio.gather(*(caller.call([at], model=PACED) for at in range(WAITING)))
         with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.checked import Checked, Figures, checked
+from support.checked import CALL_SECONDS, Checked, Figures, checked
 from support.served import Served, serving
 
 SPARE_BYTES = 96 << 20
 EXAMPLES = 1024
 LARGE_AT_ONCE = 64
 """Of 3 MB each, and as much again in every copy."""
-ENDED_BY_ITSELF = {0, 1, -6, -9, -11}
+WANT_OF_MEMORY = {"OK", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "UNAVAILABLE"}
+"""UNKNOWN: gRPC itself had no memory to take the message up. UNAVAILABLE: the process has ended."""
+ENDED_BY_ITSELF = {-signal.SIGABRT, -signal.SIGSEGV}
+"""C++ ends where it finds no memory; whoever started the process starts the next one."""
 
 
 @contextmanager
@@ -46,12 +50,14 @@ async def test_requests_that_find_no_memory_fail_alone(
             with confined(gateway.process.pid):
                 await asyncio.gather(*(large(caller) for _ in range(LARGE_AT_ONCE)))
             record_property("outcomes", dict(caller.outcomes))
-            record_property("log", gateway.log.read_text()[-1500:])
-            record_property("status", gateway.process.poll())
             assert not caller.wrong
-            await afterwards(gateway, caller)
+            assert caller.outcomes.keys() <= WANT_OF_MEMORY
+            assert await served_or_ended(gateway, caller)
 
 
-async def afterwards(gateway: Served, caller: Checked) -> None:
-    """It serves on, or has ended, and its callers were told that it is gone."""
-    print(await caller.call(), gateway.process.poll(), caller.errors[-1:])
+async def served_or_ended(gateway: Served, caller: Checked) -> bool:
+    """Whether it serves on, or has ended by itself; nothing hangs."""
+    if await caller.call() == "OK":
+        return True
+    async with asyncio.timeout(CALL_SECONDS):
+        return await asyncio.to_thread(gateway.process.wait) in ENDED_BY_ITSELF

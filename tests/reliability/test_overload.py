@@ -111,7 +111,10 @@ async def desertion(gateway: Served) -> bool:
     before = await computed(gateway)
     async with checked(gateway.grpc) as caller, busy(gateway, caller) as long_batch:
         patient, leaving, late = (
-            [asyncio.ensure_future(caller.call([at], model=PACED, timeout_seconds=limit)) for at in range(SHARE)]
+            [
+                asyncio.ensure_future(caller.call([at], model=PACED, timeout_seconds=limit))
+                for at in range(SHARE)
+            ]
             for limit in (CALL_SECONDS, CALL_SECONDS, 0.3)
         )
         await asyncio.wait(late)

@@ -56,7 +56,7 @@ def memory_bytes(gateway: Served) -> int:
 
 
 async def nothing_in_flight(gateway: Served) -> None:
-    while await total(gateway.http, "seqserve_requests_in_flight"):  # noqa: ASYNC110 - its metrics set no event
+    while await total(gateway.http, "seqserve_requests_in_flight"):
         await asyncio.sleep(0.05)
 
 

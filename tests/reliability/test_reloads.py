@@ -32,12 +32,12 @@ def bring_liar(store: Path, folder: Path, version: str) -> None:
 
 
 async def until_refused(gateway: Served, times: int) -> None:
-    while await total(gateway.http, "seqserve_reloads_total", model=MODEL, result="refused") < times:  # noqa: ASYNC110
+    while await total(gateway.http, "seqserve_reloads_total", model=MODEL, result="refused") < times:
         await asyncio.sleep(0.05)
 
 
 async def until_answered_by(caller: Checked, version: str) -> None:
-    while version not in caller.versions:  # noqa: ASYNC110 - replies set no event
+    while version not in caller.versions:
         await asyncio.sleep(0.02)
 
 

@@ -30,7 +30,14 @@ ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: close sends a reset."""
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 NO_WINDOW = struct.pack(">HI", INITIAL_WINDOW_SIZE, 0)
-FIRST_BYTES = (b"\x16\x03\x01" + b"\xff" * 200, PREFACE, PREFACE[:10], b"GET / HT", b"POST / HTTP/1.1\r\n", b"\0" * 500)
+FIRST_BYTES = (
+    b"\x16\x03\x01" + b"\xff" * 200,
+    PREFACE,
+    PREFACE[:10],
+    b"GET / HT",
+    b"POST / HTTP/1.1\r\n",
+    b"\0" * 500,
+)
 
 
 @asynccontextmanager
@@ -85,7 +92,9 @@ async def misbehave(port: int, chance: random.Random) -> None:
 async def sends_and_reads_nothing(port: int, requests: int) -> AsyncIterator[None]:
     """So many requests over HTTP, all at once, with large answers that nobody reads."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-    sending = asyncio.create_task(_write_all(writer, b"GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n", requests))
+    sending = asyncio.create_task(
+        _write_all(writer, b"GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n", requests)
+    )
     try:
         yield
     finally:
@@ -102,4 +111,3 @@ async def _write_all(writer: asyncio.StreamWriter, content: bytes, times: int) -
             await writer.drain()
         except ConnectionError:
             return
-

@@ -106,8 +106,8 @@ def channel_options(max_attempts: int, max_message_bytes: int) -> Options:
 def service_config(max_attempts: int) -> dict[str, object]:
     """What makes gRPC try again by itself, on UNAVAILABLE only and with the same metadata.
 
-    No more than its budget allows: where every call fails, tries would multiply the load of a gateway that has none
-    to give.
+    No more than its budget allows: where every call fails, tries would multiply the load of a gateway that
+    is down.
     """
     method: dict[str, object] = {"name": [{"service": "seqserve.v1.PredictionService"}]}
     if max_attempts == 1:

@@ -1,8 +1,8 @@
 """Takes connections, with TLS from before their handshake, and counts them.
 
 asyncio's own server tells of a connection only once its handshake is over: of those that say nothing there
-could be any number. And where the process has no files left, Python 3.11's tries once for each place of its backlog
-before it waits, and writes a traceback each time: 2,048 of them a second, on the event loop.
+could be any number. And where the process has no files left, Python 3.11's tries once for each place of its
+backlog before it waits, and writes a traceback each time: 2,048 of them a second, on the event loop.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ log = structlog.get_logger()
 class Acceptor:
     """Accepts on one socket, which listens, until it is closed.
 
-    tls: None for plaintext. connections: those whose handshake is over; uvicorn keeps them. make: one that is not yet
-    connected.
+    tls: None for plaintext. connections: those whose handshake is over; uvicorn keeps them. make: one that is
+    not yet connected.
     """
 
     def __init__(

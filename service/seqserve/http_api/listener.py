@@ -26,7 +26,7 @@ MAX_CONNECTIONS = 1024
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, since the gateway drains gRPC first, and with our own way to accept."""
+    """uvicorn without its signal handlers, since the gateway drains gRPC first, and with our Acceptor."""
 
     def __init__(self, config: ConnectionConfig, tls: Tls | None) -> None:
         super().__init__(config)
@@ -43,9 +43,7 @@ class _Server(uvicorn.Server):
         """Listen in our own way: see Acceptor."""
         self.servers = []
         for listening in sockets or []:
-            acceptor = Acceptor(
-                self._limits, self._tls, self.server_state.connections, self._make_connection
-            )
+            acceptor = Acceptor(self._limits, self._tls, self.server_state.connections, self._make_connection)
             listening.listen(self.config.backlog)
             acceptor.start(listening)
             self._acceptors.append(acceptor)
