@@ -77,6 +77,7 @@ async def test_a_full_store_refuses_what_was_cut_short_and_takes_it_once_there_i
             await answered(gateway, "2")
 
 
+@pytest.mark.long
 async def test_a_log_that_finds_no_room_stops_nobody(tmp_path: Path, store: Path, front: str) -> None:
     with (
         mounted(tmp_path / "log", f"size={SMALL_BYTES}") as log,

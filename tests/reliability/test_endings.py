@@ -129,7 +129,8 @@ async def until_killed(gateway: Served) -> None:
     assert not caller.wrong
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.long  # tests/e2e/test_serve.py kills one without load
+@pytest.mark.parametrize("times", [10])
 async def test_kill_9_is_unavailable_alone_and_the_next_one_takes_its_place(
     tmp_path: Path, models: Path, front: str, times: int, record_property: Figures
 ) -> None:

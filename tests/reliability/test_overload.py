@@ -61,6 +61,7 @@ async def busy(gateway: Served, caller: Checked) -> AsyncIterator[asyncio.Task[N
 
     long_batch = asyncio.ensure_future(compute())
     while await total(gateway.http, "seqserve_batches_total", model=PACED) == before:
+        assert not long_batch.done(), "it was not taken"
         await asyncio.sleep(TICK_SECONDS)
     yield long_batch
     await long_batch

@@ -27,17 +27,18 @@ class Paced(nn.Module):
         self.inner = inner
         self.turns = turns
         self.long_turns = TURNS_OF_A_LONG_ONE
-        self.register_buffer("weights", torch.eye(256))
+        self.weights = nn.Parameter(torch.eye(256), requires_grad=False)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """[n, 784] → [n, 10]."""
         left = self.long_turns if bool((rows[:, 0] == 0.375).any()) else self.turns
-        spun = self.weights
+        spun = torch.mm(self.weights, self.weights)
         for_ever = bool((rows[:, 0] == 0.125).any())
         while for_ever or left > 0:
             spun = torch.mm(spun, self.weights)
             left -= 1
-        return self.inner(rows) * spun[0, 0]
+        answers: torch.Tensor = self.inner(rows)
+        return answers * spun[0, 0]
 
 
 def put_paced(store: Path, turns: int = TURNS, version: str = "1") -> Path:

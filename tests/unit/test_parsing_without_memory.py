@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LIMITED = """
+LIMITED = r"""
 import resource
 from pathlib import Path
 from seqserve.errors import SeqserveError
@@ -27,4 +27,4 @@ for content in (body, b"\xff"):
 def test_what_finds_no_memory_is_overload_and_what_does_not_parse_is_invalid() -> None:
     said = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
 
-    assert said.stdout.split() == ["OVERLOADED", "MALFORMED_PROTOBUF"]
+    assert said.stdout.split() == ["OVERLOADED", "INVALID_REQUEST"]
