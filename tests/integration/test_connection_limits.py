@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 from seqserve.certificates import Certificates, TlsFiles
 from seqserve.gateway import Gateway
 from seqserve.grpc_api.health_port import MAX_CONNECTIONS
-from seqserve.http_api import tls_acceptor
+from seqserve.http_api import acceptor
 from seqserve.http_api.listener import HttpListener
 from seqserve.http_api.tls import Tls
 from seqserve.ports import PortName
@@ -267,7 +267,7 @@ async def test_over_tls_the_port_goes_on_when_the_system_has_files_again(
             raise faults.pop(0)
         return await accept(listening)
 
-    monkeypatch.setattr(tls_acceptor, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(acceptor, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(loop, "sock_accept", scarce)
     with capture_logs() as logs:
         async with over_tls(tmp_path, engine, authority) as gateway:

@@ -20,13 +20,14 @@ async def reload_without_end(store: Path, pause_seconds: float) -> None:
     for number in itertools.count(2):
         await asyncio.sleep(pause_seconds)
         is_broken = number % BROKEN == 0
-        await asyncio.to_thread(_bring, store, str(number), is_broken=is_broken)
+        await asyncio.to_thread(bring, store, str(number), is_broken=is_broken)
         await asyncio.sleep(pause_seconds)
-        _remove(store, str(number) if is_broken else serving)
+        remove(store, str(number) if is_broken else serving)
         serving = serving if is_broken else str(number)
 
 
-def _bring(store: Path, version: str, *, is_broken: bool) -> None:
+def bring(store: Path, version: str, *, is_broken: bool) -> None:
+    """Put a version there, archive and hash; a broken one lacks its last bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = put_version(Path(folder), version)
         if is_broken:
@@ -35,6 +36,7 @@ def _bring(store: Path, version: str, *, is_broken: bool) -> None:
             shutil.copy(file, store)
 
 
-def _remove(store: Path, version: str) -> None:
+def remove(store: Path, version: str) -> None:
+    """Take a version away."""
     for path in store.glob(f"{MODEL}-{version}.mar*"):
         path.unlink()

@@ -22,6 +22,8 @@ REQUEST_ID = "x-request-id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_ATTEMPTS = 5  # gRPC's own limit
 MOST_BYTES = 2**31 - 1  # gRPC's own, too
+RETRY_TOKENS = 100  # half of them may be spent: so many tries in a row
+TOKENS_OF_A_SUCCESS = 0.1  # and then one for ten calls that are answered
 
 Metadata = tuple[tuple[str, str], ...]
 Options = list[tuple[str, int | str]]
@@ -107,18 +109,22 @@ def service_config(max_attempts: int) -> dict[str, object]:
 
     That at the next address that has a connection, with the same metadata, and only where a gateway is not
     there for it: UNAVAILABLE, and the CANCELLED of a gRPC server that stops before it has begun with a call.
-    A call that the caller cancels has no other try.
+    A call that the caller cancels has no other try. No more tries than the budget allows: where every call
+    fails, they would multiply the load of a gateway that is down.
     """
     method: dict[str, object] = {"name": [{"service": "seqserve.v1.PredictionService"}]}
-    if max_attempts > 1:
-        method["retryPolicy"] = {
-            "maxAttempts": max_attempts,
-            "initialBackoff": "0.1s",
-            "maxBackoff": "2s",
-            "backoffMultiplier": 3,
-            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-        }
-    return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+    config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+    if max_attempts == 1:
+        return config
+    method["retryPolicy"] = {
+        "maxAttempts": max_attempts,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 3,
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+    }
+    budget = {"maxTokens": RETRY_TOKENS, "tokenRatio": TOKENS_OF_A_SUCCESS}
+    return config | {"retryThrottling": budget}
 
 
 def id_of_call(given: str) -> str:

@@ -32,7 +32,7 @@ from seqserve.errors import (
 )
 from seqserve.grpc_api.callers import room_of_caller
 from seqserve.grpc_api.field_count import check_field_count
-from seqserve.grpc_api.mapped import malformed
+from seqserve.grpc_api.mapped import not_parsed
 from seqserve.grpc_api.metadata import Metadata, authorizations, texts
 from seqserve.grpc_api.refusals import abort, report
 from seqserve.grpc_api.streams import Context, LastReply, Streams
@@ -167,7 +167,7 @@ class Boundary:
         return room_of_caller.get(None) or self.gate.admit(authorizations(metadata), "inference")
 
     def parse(self, descriptor: MethodDescriptor, body: bytes) -> Message:
-        """A method's message. Raises InvalidRequest."""
+        """A method's message. Raises InvalidRequest, or Overloaded where there is no memory for it."""
         request_class = _class_of(descriptor.input_type)
         try:
             check_field_count(body, descriptor.input_type, self.max_message_bytes)
@@ -177,7 +177,7 @@ class Boundary:
                 self.on_malformed()
             if isinstance(error, InvalidRequest):
                 raise
-            raise malformed(body, request_class) from error
+            raise not_parsed(body, request_class, error) from error
 
     def bytes_of(self, reply: Message | bytes) -> bytes:
         """A reply's. Raises MessageTooLarge."""

@@ -13,12 +13,15 @@ from google.protobuf.message import DecodeError, Message
 from grpc.aio import AbortError
 
 from seqserve.call_log import CallLine
-from seqserve.errors import InvalidRequest
+from seqserve.errors import InvalidRequest, Overloaded
 from seqserve.grpc_api.metadata import texts
 from seqserve.grpc_api.refusals import abort, report
 from seqserve.grpc_api.streams import Context
 from seqserve.request_ids import REQUEST_ID, request_id
 from seqserve.tracing import trace_id_of
+
+NO_MEMORY = "Arena alloc failed"
+"""What protobuf says where it means itself and not the bytes; it has no error of its own for that."""
 
 # Any: a message or an iterator of them in, and likewise out, as grpc.aio has it.
 Answer = Callable[[Any, Context], Any]
@@ -57,19 +60,21 @@ async def fail(context: Context, error: Exception, path: str) -> NoReturn:
 
 
 def parsing(kind: type[Message]) -> Callable[[bytes], Message]:
-    """What gRPC makes messages of that kind with. Raises InvalidRequest."""
+    """What gRPC makes messages of that kind with. Raises InvalidRequest or Overloaded."""
 
     def parse(body: bytes) -> Message:
         try:
             return kind.FromString(body)
         except DecodeError as error:
-            raise malformed(body, kind) from error
+            raise not_parsed(body, kind, error) from error
 
     return parse
 
 
-def malformed(body: bytes, kind: type[Message]) -> InvalidRequest:
-    """What is told of bytes that are no message of that kind."""
+def not_parsed(body: bytes, kind: type[Message], error: DecodeError) -> InvalidRequest | Overloaded:
+    """What is told of bytes that are no message of that kind, or that protobuf had no memory for."""
+    if NO_MEMORY in str(error):
+        return Overloaded(f"no memory to take up a message of {len(body)} bytes")
     return InvalidRequest(
         "MALFORMED_PROTOBUF", field="message", came=f"{len(body)} bytes that do not parse",
         accepted=f"a protobuf {kind.DESCRIPTOR.full_name}",

@@ -11,6 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from seqserve.errors import AddressInUse, SettingsInvalid
+from seqserve.http_api.acceptor import Acceptor
 from seqserve.http_api.connection import (
     KEEP_ALIVE_SECONDS,
     MAX_HEAD_BYTES,
@@ -18,7 +19,6 @@ from seqserve.http_api.connection import (
     ConnectionConfig,
 )
 from seqserve.http_api.tls import Tls
-from seqserve.http_api.tls_acceptor import TlsAcceptor
 
 CLOSE_SECONDS = 2
 """For answers on their way, at the end of a drain."""
@@ -26,13 +26,13 @@ MAX_CONNECTIONS = 1024
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, since the gateway drains gRPC first, and with our TLS."""
+    """uvicorn without its signal handlers, since the gateway drains gRPC first, and with our Acceptor."""
 
     def __init__(self, config: ConnectionConfig, tls: Tls | None) -> None:
         super().__init__(config)
         self._limits = config
         self._tls = tls
-        self._acceptors: list[TlsAcceptor] = []
+        self._acceptors: list[Acceptor] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -40,15 +40,10 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; with TLS in our own way, since uvicorn's has no limits of time and connections for it."""
-        if self._tls is None:
-            await super().startup(sockets)
-            return
+        """Listen in our own way: see Acceptor."""
         self.servers = []
         for listening in sockets or []:
-            acceptor = TlsAcceptor(
-                self._limits, self._tls, self.server_state.connections, self._make_connection
-            )
+            acceptor = Acceptor(self._limits, self._tls, self.server_state.connections, self._make_connection)
             listening.listen(self.config.backlog)
             acceptor.start(listening)
             self._acceptors.append(acceptor)

@@ -1,0 +1,145 @@
+"""Disks that are full, and file systems that cannot be written, under a real gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from soak.reloads import bring
+from soak.truth import MODEL, put_version
+from support.checked import ask_over_http, checked, web_of
+from support.exposition import total
+from support.served import Served, serving, started
+
+SMALL_BYTES = 512 << 10
+ROWS = range(64)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[Path]:
+    """A file system of memory there. Skips where this process may not mount."""
+    folder.mkdir()
+    asked = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", ",".join(options), "none", folder],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if asked.returncode:
+        pytest.skip(f"needs the right to mount: {asked.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def make_read_only(folder: Path) -> None:
+    """Of a mounted one."""
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """While nothing more can be written there."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
+    yield
+    filler.unlink()
+
+
+async def answered(gateway: Served, *versions: str) -> None:
+    """Both APIs answer, and right; the versions that do are these."""
+    async with checked(gateway.grpc) as caller, web_of(gateway.http) as web:
+        assert [await caller.call(ROWS) for _ in range(5)] == ["OK"] * 5
+        assert await ask_over_http(web, [1, 2]) == 200
+        assert (caller.wrong, caller.versions) == (0, set(versions))
+
+
+async def test_a_full_store_refuses_what_was_cut_short_and_takes_it_once_there_is_room(
+    tmp_path: Path, front: str
+) -> None:
+    with mounted(tmp_path / "store", f"size={SMALL_BYTES}") as store:
+        put_version(store, "1")
+        with serving(tmp_path, store, f"--front={front}", "--watch-interval-seconds=0.2") as gateway:
+            with full(store), pytest.raises(OSError, match="No space left"):
+                bring(store, "2", is_broken=False)
+            await answered(gateway, "1")
+            bring(store, "2", is_broken=False)
+            async with checked(gateway.grpc) as caller:
+                while "2" not in caller.versions:
+                    assert await caller.call() == "OK"
+            await answered(gateway, "2")
+
+
+@pytest.mark.long
+async def test_a_log_that_finds_no_room_stops_nobody(tmp_path: Path, store: Path, front: str) -> None:
+    with (
+        mounted(tmp_path / "log", f"size={SMALL_BYTES}") as log,
+        started(log, store, f"--front={front}", "--watch-interval-seconds=0.2") as gateway,
+    ):
+        gateway.wait_for("serving")
+        with full(log):
+            written = gateway.log.stat().st_size
+            (store / f"{MODEL}-2.mar").write_bytes(b"none")
+            (store / f"{MODEL}-2.mar.sha256").write_text(f"{'0' * 64}  {MODEL}-2.mar\n")
+            while not await total(gateway.http, "seqserve_reloads_total", result="refused"):
+                await answered(gateway, "1")
+            await answered(gateway, "1")
+            assert gateway.log.stat().st_size - written < 4096, (
+                "there was room for it, so that nothing is shown"
+            )
+        assert gateway.end() == 0
+
+
+@pytest.mark.long
+async def test_a_log_that_finds_no_room_does_not_keep_it_from_ending(
+    tmp_path: Path, models: Path, front: str
+) -> None:
+    with (
+        mounted(tmp_path / "log", f"size={SMALL_BYTES}") as log,
+        started(log, models, f"--front={front}") as gateway,
+    ):
+        gateway.wait_for("serving")
+        with full(log):
+            await answered(gateway, "1")
+            assert gateway.end() == 0
+
+
+@pytest.mark.long
+async def test_a_store_that_cannot_be_written_is_served(tmp_path: Path, front: str) -> None:
+    with mounted(tmp_path / "store", f"size={SMALL_BYTES}") as store:
+        put_version(store, "1")
+        make_read_only(store)
+        with serving(tmp_path, store, f"--front={front}") as gateway:
+            await answered(gateway, "1")
+
+
+READ_ONLY = 'mount -o remount,bind,ro / && mount -t tmpfs none "$1" && shift && exec "$@"'
+"""In a mount namespace of its own: all is read-only but one folder."""
+
+
+def can_run(*command: str) -> bool:
+    """Whether this process may."""
+    return not subprocess.run(command, check=False).returncode
+
+
+@pytest.mark.long
+async def test_it_needs_no_file_system_but_a_folder_for_temporary_files(
+    tmp_path: Path, models: Path, front: str
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    inside = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(temporary))
+    if shutil.which("unshare") is None or not can_run(*inside, "true"):
+        pytest.skip("needs unshare, and the right to mount")
+    program = (*inside, os.fspath(shutil.which("seqserve") or "seqserve"))
+    with started(tmp_path, models, f"--front={front}", program=program, TMPDIR=str(temporary)) as gateway:
+        gateway.wait_for("serving")
+        await answered(gateway, "1")
+        assert gateway.end() == 0
