@@ -112,7 +112,10 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("front", ["python", "native"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [reset_again_and_again, *(pytest.param(fault, marks=pytest.mark.long) for fault in FAULTS[:-1])],
+)
 async def test_our_client_gets_every_answer_over_a_network_that_is(
     tmp_path: Path, store: Path, front: str, fault: Fault
 ) -> None:

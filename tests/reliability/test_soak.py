@@ -22,7 +22,7 @@ def options(front: str, minutes: float, **more: object) -> Options:
 
 @pytest.mark.parametrize("front", FRONTS)
 async def test_callers_of_every_kind_get_right_answers_while_versions_come_and_go(front: str) -> None:
-    report = await soak(options(front, 0.25, reload_seconds=4), nobody_listens)
+    report = await soak(options(front, 0.2, reload_seconds=3), nobody_listens)
 
     assert not report.tally.wrong
     assert not report.tally.unexpected, report.tally.examples

@@ -29,7 +29,93 @@ class Promise(NamedTuple):
     tests: tuple[str, ...]
 
 
-PROMISES = (Promise("SIGTERM loses nothing that is in flight", ("reliability/test_endings::test_sigterm",)),)
+PROMISES = (
+    Promise(
+        "SIGTERM: none of 64 calls in flight is lost, health says NOT_SERVING first, new calls are UNAVAILABLE, exit status 0",
+        ("reliability/test_endings::test_sigterm",),
+    ),
+    Promise(
+        "kill -9 of a gateway under load: UNAVAILABLE and nothing else, and the next one serves",
+        ("reliability/test_endings::test_kill_9",),
+    ),
+    Promise(
+        "kill -9 of TorchServe or its worker under load: UNAVAILABLE for those in flight, and it comes back",
+        (
+            "e2e/test_torchserve_faults",
+            "e2e/test_torchserve_outages",
+        ),
+    ),
+    Promise(
+        "100 versions come and go under load, broken archives among them: no call fails, each answer is wholly of one version",
+        ("reliability/test_reloads",),
+    ),
+    Promise(
+        "a queue of N serves N, and refuses the rest at once",
+        ("reliability/test_overload::test_a_queue_of_n",),
+    ),
+    Promise(
+        "beyond its peak a gateway refuses as documented, answers probes, and what it answers is right",
+        ("reliability/test_overload::test_an_open_loop",),
+    ),
+    Promise(
+        "where every call fails our client's tries add a tenth at most",
+        ("reliability/test_hung_engine::test_tries",),
+    ),
+    Promise(
+        "who is cancelled or too late before his batch is sealed never reaches the model",
+        ("reliability/test_overload::test_who_is_cancelled",),
+    ),
+    Promise(
+        "a batch that hangs costs its own callers and no others",
+        (
+            "reliability/test_hung_engine::test_others",
+            "reliability/test_hung_engine::test_probes",
+        ),
+    ),
+    Promise(
+        "the wall clock may jump",
+        ("reliability/test_clocks",),
+    ),
+    Promise(
+        "full disks and file systems that cannot be written stop nobody",
+        ("reliability/test_disks",),
+    ),
+    Promise(
+        "without files to open, the connected are served, and what waited is done later",
+        ("reliability/test_descriptors",),
+    ),
+    Promise(
+        "a request that finds no memory fails alone, as long as the system lets it",
+        ("reliability/test_memory_limit",),
+    ),
+    Promise(
+        "who reads nothing, does nothing or sends garbage costs the others nothing",
+        ("reliability/test_peers",),
+    ),
+    Promise(
+        "a slow, narrow, silent, reset or cut network: right answers or an honest status, and all is well again after it",
+        ("reliability/test_network_faults",),
+    ),
+    Promise(
+        "bad input gets its documented code, and neighbours their answers",
+        (
+            "contract/test_gateway_decoding",
+            "integration/test_refusals",
+            "integration/test_hostile_shapes",
+        ),
+    ),
+    Promise(
+        "whatever bytes come, on the port or to what reads them, the others are answered rightly",
+        (
+            "reliability/test_fuzz_fronts",
+            "reliability/test_fuzz_targets",
+        ),
+    ),
+    Promise(
+        "memory, descriptors and threads stay level, and a leak is found",
+        ("reliability/test_soak",),
+    ),
+)
 
 
 def files() -> list[str]:
