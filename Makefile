@@ -19,7 +19,7 @@ PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help install clients demo test test-long soak native native-sanitized compatibility bench bench-lock \
-  bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test dashboard \
+  bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test alerts-manifest dashboard \
   dashboard-picture monitoring-test image-test
 
 help:
@@ -110,6 +110,9 @@ deploy-test: install .venv-deploy/installed ## render deploy/ with kubectl and h
 
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
+
+alerts-manifest: install ## write deploy/kubernetes/components/alerts/rules.yaml from deploy/prometheus/rules
+	$(BIN)/python -m deploy.kubernetes.prometheus_rule
 
 dashboard: install ## write deploy/grafana/dashboards/seqserve.json from its table of panels
 	$(BIN)/python -m deploy.grafana.dashboard
