@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from seqserve.grpc_api.health_statuses import LIVENESS
 from seqserve.settings import ENV_PREFIX, Settings
 from support.deployed import HEALTH_PORT, environment_of, gateways_of, overlay, settings_of, workloads
-from support.manifests import RENDERED, ROOT, containers_of, only, pod_of
+from support.manifests import RENDERED, ROOT, Document, containers_of, only, pod_of
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -57,6 +58,13 @@ def test_the_token_of_torchserve_is_shared() -> None:
         if token_file.is_relative_to(mount["mountPath"])
     ]
     assert {"name": name, "mountPath": folder} in torchserve["volumeMounts"]
-    assert token_file.name == "key_file.json"
-    if DOCKERFILE.exists():
-        assert f"SEQSERVE_TORCHSERVE_FOLDER={token_file.parent}" in DOCKERFILE.read_text()
+    assert token_file in tokens_of(torchserve)
+
+
+def tokens_of(keeper: Document) -> set[Path]:
+    """Files with a token for inference that a TorchServe's keeper writes, by the image's and its own variables."""
+    variables = dict(re.findall(r"^(?:ENV)? +(SEQSERVE_\w+)=(\S+)", DOCKERFILE.read_text(), re.MULTILINE))
+    variables |= environment_of(keeper)
+    folder = Path(variables["SEQSERVE_TORCHSERVE_FOLDER"])
+    shared = variables.get("SEQSERVE_TORCHSERVE_SHARE_TOKEN")
+    return {folder / "key_file.json", *([Path(shared)] if shared else [])}
