@@ -8,7 +8,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deploy.kubernetes.prometheus_rule import RULE, RULES, text
-from support.manifests import OVERLAYS, documents, kustomize, needs, only, run, with_components
+from support.manifest_checkers import schema_faults
+from support.manifests import OVERLAYS, documents, kustomize, needs, only, run, with_components, written
 
 pytestmark = pytest.mark.deploy
 
@@ -37,3 +38,12 @@ def test_an_overlay_brings_it_and_promtool_reads_it(name: str, tmp_path: Path) -
     done = run("promtool", "check", "rules", path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{sum(len(group['rules']) for group in rule['spec']['groups'])} rules found" in done.stdout
+
+
+@pytest.mark.parametrize(("field", "value"), [("form", "2m"), ("for", "two minutes")])
+def test_its_schema_refuses_what_the_operator_would(field: str, value: str, tmp_path: Path) -> None:
+    [manifest] = documents(RULE.read_text())
+    manifest["spec"]["groups"][0]["rules"][0][field] = value
+    code, said = schema_faults(written([manifest], tmp_path))
+    assert code == 1
+    assert value in said or field in said
