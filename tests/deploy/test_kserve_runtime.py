@@ -12,10 +12,13 @@ from support.manifests import Document, only, pod_of, rendered, written
 
 pytestmark = pytest.mark.deploy
 
+WITHOUT_POLICY = "CKV2_K8S_6"
+"""Of checkov: pods that no NetworkPolicy selects. Which proxies reach them depends on how KServe was installed."""
 KSERVES_OWN = ("annotations", "protocolVersions", "supportedModelFormats")
 """What of a runtime's spec is not a pod's."""
 POD_WORDS = {
-    "automountServiceAccountToken", "enableServiceLinks", "nodeSelector", "terminationGracePeriodSeconds",
+    "automountServiceAccountToken", "enableServiceLinks", "nodeSelector", "securityContext",
+    "terminationGracePeriodSeconds",
 }  # fmt: skip
 """What of the predictor is a pod's."""
 
@@ -59,7 +62,9 @@ def kserve_as_a_deployment() -> Document:
 
 
 @pytest.mark.parametrize("with_digest", [False, True])
-def test_kserves_pods_fail_no_rule_but_that_of_the_digest(*, with_digest: bool, tmp_path: Path) -> None:
+def test_kserves_pods_fail_no_rule_but_those_of_the_network_and_the_digest(
+    *, with_digest: bool, tmp_path: Path
+) -> None:
     """It knows no custom resources: checkov sees their pods as a Deployment's; the others as they are."""
     others = [one for one in rendered("kserve") if one["kind"] not in CUSTOM]
     deployment = kserve_as_a_deployment()
@@ -68,6 +73,9 @@ def test_kserves_pods_fail_no_rule_but_that_of_the_digest(*, with_digest: bool, 
     path = written([*others, deployment], tmp_path)
     assert validated(path, VERSIONS[-1])[0] == 0
     results = checkov(path, "kubernetes")
-    expected = set() if with_digest else {f"{WITHOUT_DIGEST} Deployment.seqserve-kserve.digits-predictor"}
+    pods = "seqserve-kserve.digits-predictor"
+    expected = {f"{WITHOUT_POLICY} Pod.{pods}.app-isvc.digits-predictor"}
+    if not with_digest:
+        expected.add(f"{WITHOUT_DIGEST} Deployment.{pods}")
     assert ids(results["failed_checks"]) == expected
     assert len(results["passed_checks"]) > 30
