@@ -23,7 +23,7 @@ PIN = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 
 .PHONY: help install clients demo test test-long reliability soak native native-sanitized compatibility bench \
   bench-lock bench-test bench-torchserve audit sbom provenance check format proto docs lock clean deploy-test \
-  dashboard dashboard-picture monitoring-test image-test fuzz
+  dashboard dashboard-picture monitoring-test image-test fuzz alerts-manifest
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -126,6 +126,9 @@ fuzz: install .venv-fuzz/installed ## fuzz all that reads what others wrote; EXE
 
 provenance: install sbom ## build sdist and wheel of the commit into dist, with its provenance; SIGNING_KEY=FILE signs
 	$(BIN)/python -m supply.provenance dist $(if $(SIGNING_KEY),--signing-key "$(SIGNING_KEY)")
+
+alerts-manifest: install ## write deploy/kubernetes/components/alerts/rules.yaml from deploy/prometheus/rules
+	$(BIN)/python -m deploy.kubernetes.prometheus_rule
 
 dashboard: install ## write deploy/grafana/dashboards/seqserve.json from its table of panels
 	$(BIN)/python -m deploy.grafana.dashboard

@@ -8,16 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from support.manifest_checkers import (
+    CUSTOM,
+    PINNED,
+    VERSIONS,
+    WITHOUT_DIGEST,
+    checkov,
+    ids,
+    schema_faults,
+    validated,
+)
 from support.manifests import (
     DEPLOY,
     OVERLAYS,
     RENDERED,
     ROOT,
     Document,
-    checkov,
     containers_of,
     documents,
-    ids,
     kustomize,
     of_kind,
     only,
@@ -30,23 +38,7 @@ from support.manifests import (
 
 pytestmark = pytest.mark.deploy
 
-VERSIONS = tuple(f"1.{minor}" for minor in range(30, 38))
-"""preStop.sleep is on from 1.30; 1.37 is the newest that the validator knows."""
-CUSTOM = {"ServiceMonitor", "ServingRuntime", "InferenceService"}
-WITHOUT_DIGEST = "CKV_K8S_43"
-SCHEMAS = Path(__file__).parent / "schemas" / "check.py"
 DOCKERFILE = ROOT / "Dockerfile"
-
-
-def validated(path: Path, *versions: str) -> tuple[int, str]:
-    asked = [word for version in versions for word in ("-k", version)]
-    done = run(program("kubernetes-validate"), "--strict", *asked, path)
-    return done.returncode, done.stdout + done.stderr
-
-
-def schema_faults(path: Path) -> tuple[int, str]:
-    done = run(program("python"), SCHEMAS, path)
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -77,8 +69,10 @@ def test_components_are_taken_as_well(tmp_path: Path) -> None:
         found = documents(done.stdout)
         assert {"seqserve-demo-models"} == {one["metadata"]["name"] for one in of_kind(found, "Job")}
         assert only(found, "NetworkPolicy", "tracing")
-        code, said = validated(written(found, tmp_path), *VERSIONS)
-        assert code == 0, said
+        path = written(found, tmp_path)
+        for code, said in (validated(path, *VERSIONS), schema_faults(path)):
+            assert code == 0, said
+        assert "PrometheusRule/seqserve: fits" in said
 
 
 def test_checkov_finds_nothing(tmp_path: Path) -> None:
@@ -102,7 +96,7 @@ def test_with_a_digest_no_rule_is_passed_over(name: str, tmp_path: Path) -> None
     for workload in of_kind(found, "Deployment"):
         del workload["metadata"]["annotations"]
         for container in containers_of(workload):
-            container["image"] = f"registry.example/seqserve@sha256:{'0' * 64}"
+            container["image"] = PINNED
     results = checkov(written(found, tmp_path), "kubernetes")
     assert not results["failed_checks"], ids(results["failed_checks"])
     assert not results["skipped_checks"]

@@ -1,30 +1,36 @@
-"""What deploy/ says, as kubectl renders it, and the programs that check it.
+"""What deploy/ says, as kubectl renders it, and how programs are found and run.
 
-Where a program is missing the test is skipped, and the reason says which.
+Where a program is missing the test is skipped, and the reason says which; it fails where SEQSERVE_TESTS_REQUIRE has
+`deploy`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml  # type: ignore[import-untyped]
+
+from support.required import skip_or_fail
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROGRAMS = ROOT / ".venv-deploy" / "bin"
 OVERLAYS = ("cpu", "gpu", "torchserve")
 RENDERED = (*(f"kubernetes/overlays/{name}" for name in OVERLAYS), "kserve")
-COMPONENTS = "# components:\n#   - ../../components/demo-models\n#   - ../../components/tracing\n"
+COMPONENTS = (
+    "# components:\n#   - ../../components/demo-models\n#   - ../../components/tracing\n"
+    "#   - ../../components/alerts\n"
+)
 LIMIT_SECONDS = 600
-HASH = re.compile(r"(?<=seqserve)-[a-z0-9]{10}$")
+PACKAGES = {
+    "kubectl": "a release of Kubernetes has it, as one file",
+    "promtool": "Debian's package prometheus has it",
+}
+"""Programs that no requirements file installs → where they are."""
 
 Document = dict[str, Any]
 
@@ -33,8 +39,14 @@ def program(name: str) -> Path:
     """A checker of deploy/requirements.txt."""
     path = PROGRAMS / name
     if not path.exists():
-        pytest.skip(f"no {path.relative_to(ROOT)}: make deploy-test installs it")
+        skip_or_fail("deploy", f"no {path.relative_to(ROOT)}: make deploy-test installs it")
     return path
+
+
+def needs(name: str) -> None:
+    """Skip where a program of PACKAGES is not there."""
+    if shutil.which(name) is None:
+        skip_or_fail("deploy", f"no {name} on the path: {PACKAGES[name]}")
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -44,8 +56,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 def kustomize(folder: Path) -> subprocess.CompletedProcess[str]:
     """`kubectl kustomize`, which needs no cluster."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl on the path")
+    needs("kubectl")
     return run("kubectl", "kustomize", folder)
 
 
@@ -86,8 +97,8 @@ def written(documents: list[Document], folder: Path) -> Path:
 
 
 def only(documents: list[Document], kind: str, name: str = "seqserve") -> Document:
-    """The one resource of that kind and name; the hash at the end of a ConfigMap's name is none of it."""
-    [found] = [one for one in of_kind(documents, kind) if HASH.sub("", one["metadata"]["name"]) == name]
+    """The one resource of that kind and name."""
+    [found] = [one for one in of_kind(documents, kind) if one["metadata"]["name"] == name]
     return found
 
 
@@ -106,33 +117,3 @@ def containers_of(document: Document) -> list[Document]:
     """All containers of its pods, those that run beside the first as well."""
     pod = pod_of(document)
     return [*pod.get("initContainers", []), *pod["containers"]]
-
-
-def checkov(target: Path, framework: str) -> Document:
-    """Its results: lists passed_checks, failed_checks, skipped_checks and parsing_errors."""
-    command: list[str | Path] = [
-        program("checkov"),
-        "--framework",
-        framework,
-        "-d" if target.is_dir() else "-f",
-        target,
-    ]
-    # With kubectl on its path it renders overlays by itself; --skip-download: it asks nobody for anything.
-    done = subprocess.run(
-        [*command, "--output", "json", "--skip-download"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT_SECONDS,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LOG_LEVEL": "ERROR"},
-    )
-    report = json.loads(done.stdout)
-    assert isinstance(report, dict), f"one framework, one report: {done.stdout[:300]}"
-    results: Document = report.get("results", {})
-    assert results, f"checkov found nothing to check: {done.stdout[:300]} {done.stderr[:300]}"
-    return results
-
-
-def ids(checks: list[Document]) -> set[str]:
-    """Which rules these results are of, with their resources."""
-    return {f"{one['check_id']} {one['resource']}" for one in checks}

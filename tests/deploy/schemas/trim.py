@@ -3,7 +3,7 @@
 python trim.py CRD.yaml VERSION [PATH …] > KIND.json
 
 What a PATH such as spec.predictor.sklearn names is left out, and so are descriptions. Whatever is left out is refused
-in a manifest, since schema.py knows no unknown fields.
+in a manifest, since check.py knows no unknown fields.
 """
 
 from __future__ import annotations
