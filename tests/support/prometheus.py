@@ -136,7 +136,12 @@ def _command(folder: Path) -> list[str]:
 
 async def _port(process: int, log: Path) -> int:
     """What it listens on, once it is ready."""
-    await until(lambda: READY in log.read_text() or not is_running(process))
+
+    def is_told() -> bool:
+        text = log.read_text()  # the two lines come in either order
+        return (READY in text and LISTENS.search(text) is not None) or not is_running(process)
+
+    await until(is_told)
     text = log.read_text()  # noqa: ASYNC240 - a few lines
     found = LISTENS.search(text)
     assert found, text
