@@ -24,7 +24,7 @@ RULES = DEPLOY / "prometheus" / "rules"
 WAIT = re.compile(r"^( +(?:for|interval):) .*$", re.MULTILINE)
 LISTENS = re.compile(r'msg="TLS is disabled\.".* address=127\.0\.0\.1:(\d+)')
 READY = "Server is ready to receive web requests"
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 300.0
 POLL_SECONDS = 0.1
 
 needs_prometheus = pytest.mark.usefixtures("prometheus_programs")  # of tests/monitoring/conftest.py
