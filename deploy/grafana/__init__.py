@@ -1,1 +1,1 @@
-"""The dashboard: panels.py says what it shows, dashboard.py writes it for Grafana, plot.py draws it."""
+"""The dashboard: sections/ says what it shows, dashboard.py writes it for Grafana, plot.py draws it."""

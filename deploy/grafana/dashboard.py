@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from deploy.grafana.panels import SECTIONS, Panel, Query
+from deploy.grafana.panel import Panel, Query
+from deploy.grafana.panels import SECTIONS
 
 FILE = Path(__file__).parent / "dashboards" / "seqserve.json"
 COLUMNS = 24

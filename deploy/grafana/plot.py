@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, Formatter, PercentFormatter, StrMethodFormatter
 
-from deploy.grafana.panels import Panel, Query, panels
+from deploy.grafana.panel import Panel, Query, filled
+from deploy.grafana.panels import panels
 
 COLUMNS = 3
 PANEL_INCHES = (4.2, 2.35)
@@ -39,11 +40,6 @@ Series = tuple[str, list[float], list[float]]  # name, seconds since the beginni
 def drawn() -> list[Panel]:
     """The panels that are worth a picture, in their order."""
     return [panel for panel in panels() if panel.is_drawn]
-
-
-def filled(expr: str, window: str) -> str:
-    """An expression as Grafana sends it, for all gateways and models. window: `$__rate_interval`."""
-    return expr.replace("$instance", ".*").replace("$model", ".*").replace("$__rate_interval", window)
 
 
 def ask(url: str, query: Query, start: float, end: float, window: str) -> list[Series]:

@@ -19,7 +19,7 @@ def test_a_version_comes_by_shares_and_takes_over(tmp_path: Path) -> None:
     shares = dict(re.findall(r"'(\d)': (\d+)", printed))
     assert int(shares["1"]) + int(shares["2"]) == 200
     assert 1 <= int(shares["2"]) <= 60
-    assert re.search(r'seqserve_requests_total\{.*version="2"\}', printed)
+    assert re.search(r'seqserve_requests_total\{.*version="2"\} [1-9]', printed)
     assert 'seqserve_model_label{label="stable",model="digit_mlp",version="2"} 1.0' in printed
 
 

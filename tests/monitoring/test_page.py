@@ -11,7 +11,6 @@ from support.documents import blocks, run_block
 from support.prometheus import DEPLOY, needs_prometheus
 
 PAGE = DEPLOY.parent / "docs" / "monitoring.md"
-LINK = re.compile(r"\]\(([^)#]+)(#[^)]+)?\)")
 
 
 def shown() -> str:
@@ -36,8 +35,3 @@ def test_promtool_takes_the_configuration(tmp_path: Path) -> None:
     command = ["promtool", "check", "config", "--syntax-only", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_its_links_lead_somewhere() -> None:
-    for target, _ in LINK.findall(PAGE.read_text()):
-        assert (PAGE.parent / target).exists(), target

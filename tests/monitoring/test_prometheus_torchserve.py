@@ -11,9 +11,10 @@ import pytest
 
 from support import harmful_handler as harm
 from support.faults import Faults, sharing
-from support.faulty import Faulty, asked
+from support.faulty import Faulty, asked, put_archive, starting
 from support.prometheus import Prometheus, needs_prometheus, running_prometheus
 from support.promql import TORCHSERVE, dashboard_exprs, names
+from support.served import STOP_SECONDS
 
 pytestmark = [needs_prometheus, pytest.mark.long]
 
@@ -63,6 +64,35 @@ async def a_torchserve_that_ends_fires(faulty: Faulty, prometheus: Prometheus) -
 async def a_gateway_that_is_killed_fires(faulty: Faulty, prometheus: Prometheus) -> None:
     faulty.served.process.kill()
     await until_firing(prometheus, "SeqserveGatewayDown")
+
+
+def test_a_gateway_that_ends_with_its_torchserve_and_is_started_again_fires(tmp_path: Path) -> None:
+    store = tmp_path / "model-store"
+    store.mkdir()
+    put_archive(store, "line")
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    asyncio.run(watch_it_start_again(tmp_path / "prometheus", store, *folders))
+
+
+async def watch_it_start_again(folder: Path, store: Path, first: Path, second: Path) -> None:
+    options = ("--engine=torchserve", "--exit-with-torchserve")
+    with starting(first, store, *options) as served:
+        served.wait_for("serving")
+        instance = served.http.removeprefix("http://")
+        jobs = [{"job_name": "seqserve", "static_configs": [{"targets": [instance]}]}]
+        async with running_prometheus(folder, jobs) as prometheus:
+            await prometheus.until_scraped()
+            os.kill(int(served.events()["torchserve started"]["pid"]), signal.SIGKILL)
+            assert await asyncio.to_thread(served.process.wait, STOP_SECONDS) == 1
+            await until_firing(prometheus, "SeqserveGatewayDown")
+            port = instance.rpartition(":")[2]
+            with starting(second, store, *options, f"--http-port={port}") as again:
+                again.wait_for("serving")
+                await until_firing(prometheus, "SeqserveTorchServeRestarted")
+                restarts = f'seqserve_engine_restarts_total{{instance="{instance}"}}'
+                assert await prometheus.value(restarts) == 0, "the process tells, not the count"
 
 
 async def until_firing(prometheus: Prometheus, name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from support.prometheus import DEPLOY, RULES, needs_prometheus
 from support.promql import promtool_tests, rules
@@ -31,6 +32,19 @@ def promtool(*arguments: str | Path) -> str:
 def test_the_configuration_and_the_rules_are_sound() -> None:
     assert "2 rule files found" in promtool("check", "config", PROMETHEUS / "prometheus.yml")
     promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES.glob("*.yml"))
+
+
+def test_each_gateway_of_the_compose_file_is_a_target_by_its_name() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    gateways = {
+        f"{name}:8000"
+        for name, service in services.items()
+        if "healthcheck" in service and "seqserve:" in service["image"]
+    }
+    [job] = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
+    [found] = job["static_configs"]
+    assert set(found["targets"]) == gateways
+    assert len(gateways) == 3
 
 
 @needs_prometheus
@@ -62,8 +76,8 @@ def test_each_alert_says_how_urgent_it_is_what_it_means_and_what_to_do(alert: di
     name = alert["alert"]
     assert name.startswith("Seqserve")
     assert alert["labels"]["severity"] in {"critical", "warning"}
-    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
-    assert alert["annotations"]["runbook_url"] == f"docs/monitoring.md#{name.lower()}"
+    assert set(alert["annotations"]) == {"summary", "description", "runbook"}
+    assert alert["annotations"]["runbook"] == f"docs/monitoring.md#{name.lower()}"
     assert re.search(rf"^### {name}$", PAGE.read_text(), re.MULTILINE), "the page has no such heading"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from deploy.grafana.panel import filled
 from seqserve.metrics.rows import HistogramRow
 from seqserve.metrics.table import rows
 from support.prometheus import DEPLOY, RULES
@@ -25,7 +26,8 @@ TORCHSERVE = frozenset({
     "WorkerLoadTime",
 })  # fmt: skip
 """What TorchServe itself writes; a gateway in front of it hands it on."""
-VARIABLES = {"$instance": ".*", "$model": ".*", "$__rate_interval": "30s"}
+WINDOW = "30s"
+"""For rates: the Prometheus of the tests scrapes each second."""
 
 
 def names(expr: str) -> set[str]:
@@ -61,16 +63,9 @@ def dashboard_exprs() -> Iterator[tuple[str, str]]:
     document = json.loads(DASHBOARD.read_text())
     for panel in panels():
         for target in panel["targets"]:
-            yield f"{panel['title']} {target['refId']}", filled(target["expr"])
+            yield f"{panel['title']} {target['refId']}", filled(target["expr"], WINDOW)
     for annotation in document["annotations"]["list"]:
-        yield annotation["name"], filled(annotation["expr"])
-
-
-def filled(expr: str) -> str:
-    """It as Grafana sends it."""
-    for variable, value in VARIABLES.items():
-        expr = expr.replace(variable, value)
-    return expr
+        yield annotation["name"], filled(annotation["expr"], WINDOW)
 
 
 def promtool_tests() -> Iterator[tuple[Path, dict[str, Any]]]:

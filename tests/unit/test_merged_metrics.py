@@ -74,10 +74,11 @@ def test_every_phase_and_every_cause_is_added() -> None:
 def test_requests_are_counted_by_code_also_where_python_never_saw_that_code() -> None:
     page = Page()
     page.metrics.count_request("tiny", "1", "OK")
-    page.counts = [version_counts(requests=request_counts(codes={0: 4, 8: 2, 13: 0}))]
+    page.counts = [version_counts(requests=request_counts(codes={0: 4, 8: 2, 5: 3, 3: 0}))]
     assert page.value("seqserve_requests_total", code="OK") == 5
     assert page.value("seqserve_requests_total", code="RESOURCE_EXHAUSTED") == 2
-    assert page.value("seqserve_requests_total", code="INTERNAL") is None
+    assert page.value("seqserve_requests_total", code="NOT_FOUND") == 3
+    assert page.value("seqserve_requests_total", code="INVALID_ARGUMENT") is None
 
 
 def test_requests_in_flight_are_pythons_and_others() -> None:
@@ -103,4 +104,5 @@ def test_without_counts_the_page_is_pythons() -> None:
     page = Page()
     page.version.request_encoded(0.5)
     assert page.value("seqserve_encode_seconds_count") == 1
-    assert page.value("seqserve_requests_total", code="OK") is None
+    assert page.value("seqserve_requests_total", code="OK") == 0
+    assert page.value("seqserve_requests_total", code="NOT_FOUND") is None

@@ -109,6 +109,17 @@ def test_requests_are_counted_by_model_version_and_code(page: Page) -> None:
     assert page.value("seqserve_requests_total", **nobody) == 1
 
 
+def test_codes_that_promises_are_about_begin_at_zero_and_are_counted_on(page: Page) -> None:
+    page.metrics.count_request("tiny", "1", "UNAVAILABLE")
+    page.metrics.of_version("tiny", "1")
+    for code in ("OK", "INTERNAL", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"):
+        assert page.value("seqserve_requests_total", code=code, **TINY) == 0, code
+    assert page.value("seqserve_requests_total", code="UNAVAILABLE", **TINY) == 1
+    assert page.value("seqserve_requests_total", code="INVALID_ARGUMENT", **TINY) is None
+    page.metrics.count_request("tiny", "1", "INTERNAL")
+    assert page.value("seqserve_requests_total", code="INTERNAL", **TINY) == 1
+
+
 def test_reloads_and_golden_checks_are_counted_by_result(page: Page) -> None:
     page.metrics.note_reload("tiny", "loaded")
     page.metrics.note_reload("tiny", "refused")

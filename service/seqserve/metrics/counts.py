@@ -27,6 +27,9 @@ from seqserve.repository.loading import LoadObserver
 from seqserve.repository.table import UNKNOWN
 from seqserve.repository.versions import ModelState, ModelVersion
 
+CODES = ("OK", "UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+"""Of a version from its beginning: a rate sees no step from nothing to 1. Promises are about these."""
+
 
 class Metrics(LoadObserver, EngineObserver):
     """All that is counted; one for each registry.
@@ -62,11 +65,14 @@ class Metrics(LoadObserver, EngineObserver):
 
     def count_request(self, model: str, version: str, code: str) -> None:
         """One inference request is over; code: of gRPC."""
+        self._request_counter(model, version, code).inc()
+
+    def _request_counter(self, model: str, version: str, code: str) -> Counter:
         counter = self._requests_by_code.get((model, version, code))
         if counter is None:
             counter = self._requests.labels(model, version, code)
             self._requests_by_code[model, version, code] = counter
-        counter.inc()
+        return counter
 
     def count_malformed(self) -> None:
         """An inference request that is no valid protobuf belongs to no model."""
@@ -77,7 +83,9 @@ class Metrics(LoadObserver, EngineObserver):
         self._requests.labels(UNKNOWN, UNKNOWN, "RESOURCE_EXHAUSTED").inc(requests)
 
     def of_version(self, model: str, version: str) -> VersionMetrics:
-        """What hears of one version's requests and batches."""
+        """What hears of one version's requests and batches; its series begin at 0."""
+        for code in CODES:
+            self._request_counter(model, version, code)
         return VersionMetrics(self._versions, model, version)
 
     def note_reload(self, model: str, result: str) -> None:

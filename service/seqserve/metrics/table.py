@@ -23,7 +23,8 @@ REQUESTS = CounterRow(
     "The share of codes other than OK, and which: INVALID_ARGUMENT is the callers' doing, "
     "RESOURCE_EXHAUSTED is load, UNAVAILABLE and INTERNAL are yours. Names that are not in the "
     "repository, and requests that do not parse, count as model `unknown`. An answer that does not fit "
-    "into a message counts as OK: the model gave it.",
+    "into a message counts as OK: the model gave it. OK, UNAVAILABLE, INTERNAL, DEADLINE_EXCEEDED and "
+    "RESOURCE_EXHAUSTED begin at 0 when a version is loaded, other codes at 1 with their first answer.",
     (*VERSION, "code"),
 )
 CLIENT_REQUESTS = CounterRow(
