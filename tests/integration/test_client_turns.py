@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,27 @@ WAIT_SECONDS = 60.0
 Pair = tuple[int, Sequence[FakeEngine]]
 
 
+def free_on(hosts: Sequence[str]) -> int:
+    """A port that nobody has on any of these addresses."""
+    while True:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in hosts]
+            sockets[0].bind((hosts[0], 0))
+            port: int = sockets[0].getsockname()[1]
+            with suppress(OSError):
+                for other, host in zip(sockets[1:], hosts[1:], strict=True):
+                    other.bind((host, port))
+                return port
+
+
 @pytest.fixture
 async def three(tmp_path: Path) -> AsyncIterator[Pair]:
     """The port that three gateways have, each on an address of its own, and their engines."""
-    archives, engines, port = [make_archive(tmp_path)], [FakeEngine() for _ in HOSTS], 0
+    archives, engines, port = [make_archive(tmp_path)], [FakeEngine() for _ in HOSTS], free_on(HOSTS)
     async with AsyncExitStack() as stack:
         for host, engine in zip(HOSTS, engines, strict=True):
             starting = running_gateway(archives, engine, host=host, grpc_port=port)
-            port = (await stack.enter_async_context(starting)).grpc_port
+            await stack.enter_async_context(starting)
             engine.batches.clear()
         yield port, engines
 

@@ -277,7 +277,8 @@ async def test_who_waits_for_a_batch_in_vain_has_waited_in_the_queue(world: Worl
 
     late = world.receiver.call("late")
     assert [phase.name for phase in world.receiver.phases(late)] == ["decode", "queue"]
-    assert attributes(late)["rpc.response.status_code"] == "DEADLINE_EXCEEDED"
+    # The caller goes away at the same moment.
+    assert attributes(late)["rpc.response.status_code"] in {"DEADLINE_EXCEEDED", "CANCELLED"}
     assert late.status.code == ERROR
     world.receiver.check_order(late)
 
