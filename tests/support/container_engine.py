@@ -74,6 +74,8 @@ class Engine:
     def _environment(self) -> Mapping[str, str]:
         return {
             **os.environ,
+            # nsenter opens the folder outside of the mount namespace: inside, Go finds its name here and only here.
+            "PWD": str(Path.cwd()),
             "BUILDAH_ISOLATION": "chroot",
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
