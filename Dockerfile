@@ -152,6 +152,7 @@ FROM serving AS torchserve
 LABEL org.opencontainers.image.description="TorchServe, and the gateway that looks after it"
 COPY --from=torchserve-packages /opt/seqserve /opt/seqserve
 # What gateways in other containers may have of it lies in /run/seqserve: the inference token, and no key but that.
+# hadolint ignore=DL3064  # a path
 ENV SEQSERVE_ENGINE=torchserve \
     SEQSERVE_TORCHSERVE_HOST=0.0.0.0 \
     SEQSERVE_TORCHSERVE_FOLDER=/tmp/torchserve \
