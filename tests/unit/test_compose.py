@@ -100,3 +100,13 @@ def ancestors(stage: str) -> set[str]:
 
 def test_whoever_serves_is_asked_for_its_health(services: dict[str, dict[str, Any]]) -> None:
     assert {name for name, service in services.items() if "healthcheck" not in service} == {"models"}
+
+
+def test_grafanas_password_is_a_variable(services: dict[str, dict[str, Any]]) -> None:
+    password = services["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
+
+    assert re.fullmatch(r"\$\{[A-Z_]+:-\w+\}", password)
+
+
+def test_java_has_room_for_its_threads(services: dict[str, dict[str, Any]]) -> None:
+    assert services["torchserve"]["pids_limit"] >= 1024
