@@ -119,6 +119,9 @@ LABEL org.opencontainers.image.title="seqserve" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
+# An empty volume takes owner and mode from the image whose container is created first, whichever that is.
+RUN install -d -o 10001 -g 10001 /models \
+    && install -d -m 1777 /run/seqserve
 WORKDIR /
 ENV HOME=/tmp \
     PATH=/opt/seqserve/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -141,19 +144,19 @@ COPY --from=build-packages /opt/seqserve /opt/seqserve
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates=20* \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/cache/ldconfig/* /var/log/* \
-       /var/lib/dpkg/*-old /etc/*- \
-    && chown 10001:10001 /models
+       /var/lib/dpkg/*-old /etc/*-
 USER 10001:10001
 CMD ["build", "--all", "--output", "/models"]
 
 FROM serving AS torchserve
 LABEL org.opencontainers.image.description="TorchServe, and the gateway that looks after it"
 COPY --from=torchserve-packages /opt/seqserve /opt/seqserve
-# Whatever is mounted there, a volume or a tmpfs, takes its mode from here; the folder in it is the user's alone.
-RUN install -d -m 1777 /run/seqserve
+# What gateways in other containers may have of it lies in /run/seqserve: the inference token, and no key but that.
+# hadolint ignore=DL3064  # a path
 ENV SEQSERVE_ENGINE=torchserve \
     SEQSERVE_TORCHSERVE_HOST=0.0.0.0 \
-    SEQSERVE_TORCHSERVE_FOLDER=/run/seqserve/torchserve \
+    SEQSERVE_TORCHSERVE_FOLDER=/tmp/torchserve \
+    SEQSERVE_TORCHSERVE_SHARE_TOKEN=/run/seqserve/inference_token \
     SEQSERVE_EXIT_WITH_TORCHSERVE=true
 EXPOSE 7070 8080
 USER 10001:10001

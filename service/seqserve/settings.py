@@ -206,6 +206,11 @@ class Settings(BaseSettings):
     torchserve_token_minutes: float = Field(
         60.0, ge=0.05, le=525600, description="How long the managed TorchServe's tokens live; renewed before."
     )
+    torchserve_share_token: Path | None = Field(
+        None,
+        description="File that the managed TorchServe's inference token, and no other key of it, is kept in "
+        "for gateways beside it, mode 0600; default: none.",
+    )
     torchserve_http_port: Port = Field(8080, description="The managed TorchServe's HTTP inference.")
     torchserve_management_port: Port = Field(8081, description="Its HTTP management.")
     torchserve_metrics_port: Port = Field(8082, description="Its metrics.")
@@ -300,6 +305,13 @@ class Settings(BaseSettings):
         if seconds and not info.data.get("max_connection_age_seconds", seconds):
             raise ValueError("it goes with max_connection_age_seconds")
         return seconds
+
+    @field_validator("torchserve_address")
+    @classmethod
+    def _leaves_sharing_to_who_manages_it(cls, text: str, info: ValidationInfo) -> str:
+        if text and info.data.get("torchserve_share_token") is not None:
+            raise ValueError("torchserve_share_token goes with a managed TorchServe")
+        return text
 
     @field_validator("torchserve_address")
     @classmethod

@@ -16,10 +16,12 @@ from seqserve.engines.base import EngineObserver, Presence
 from seqserve.engines.torchserve.addresses import parse_addresses
 from seqserve.engines.torchserve.channels import Tls
 from seqserve.engines.torchserve.config import TorchServePorts, TorchServeSettings
+from seqserve.engines.torchserve.endpoint import TorchServeEndpoint
 from seqserve.engines.torchserve.engine import ManagedOptions, TorchServeEngine
 from seqserve.engines.torchserve.external import ExternalEngine
 from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.server import TorchServeServer
+from seqserve.engines.torchserve.shared_token import SharedToken
 from seqserve.engines.torchserve.supervisor import Supervisor
 from seqserve.engines.torchserve.tokens import NoTokens, TokenFile
 from seqserve.engines.torchserve.wire import needed_message_bytes
@@ -59,12 +61,22 @@ async def managed_engine(
         engine = TorchServeEngine(endpoint, presence, observer=observer, options=_options(settings))
         engine.watch.on_hung = server.kill
         stack.push_async_callback(engine.aclose)
+        sharing = _sharing(settings, endpoint)
         if settings.exit_with_torchserve:
             care = _miss(server, engine, on_gone)
         else:
             care = Supervisor(server, on_down=engine.watch.note_down, on_up=engine.watch.note_up).run()
-        await stack.enter_async_context(_running(care, engine.watch.run(), engine.renewal.run()))
+        await stack.enter_async_context(_running(care, engine.watch.run(), engine.renewal.run(), *sharing))
         yield engine
+
+
+def _sharing(settings: Settings, endpoint: TorchServeEndpoint) -> list[Coroutine[None, None, None]]:
+    """What keeps the shared token, if it is to be shared; it is written already. Raises SettingsInvalid."""
+    if settings.torchserve_share_token is None:
+        return []
+    shared = SharedToken(endpoint.tokens.path, settings.torchserve_share_token)
+    shared.share()
+    return [shared.run()]
 
 
 async def _miss(server: TorchServeServer, engine: TorchServeEngine, on_gone: Callable[[], None]) -> None:

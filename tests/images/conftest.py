@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 
 from support.container_engine import Engine, NotHere, running_engine
-from support.container_images import ROOT, Images, make_base
+from support.container_images import ROOT, Images, make_base, say
+from support.required import skip_or_fail, skipped_line
 from support.served import run
 
 KEPT = ROOT / "build" / "images"
 """Base and layers: what has not changed is not built again."""
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A run that tested nothing is green: it says so in its last line."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and (line := skipped_line("image", reporter.stats)):
+        say(line)
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +31,7 @@ def engine() -> Iterator[Engine]:
             make_base(running, KEPT)
             yield running
     except NotHere as reason:
-        pytest.skip(str(reason))
+        skip_or_fail("image", str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,18 @@ import pytest
 
 from support.agreement import held_out, over_grpc
 from support.container_engine import Engine
-from support.container_images import ROOT, TAGS, Images
-from support.containers import Container, free_ports
+from support.container_images import TAGS, Images
+from support.containers import Container, free_ports, logged
 from support.image_answers import MODEL, check_answers
-from support.kube_play import playable, rendered
+from support.kube_play import playable
+from support.manifests import rendered
+from support.required import skip_or_fail
 
 pytestmark = pytest.mark.image
 
-OVERLAY = ROOT / "deploy" / "kubernetes" / "overlays" / "cpu"
+OVERLAY = "kubernetes/overlays/cpu"
+QUEUE_DELAY, DELAY_SECONDS = "SEQSERVE_MAX_QUEUE_DELAY_SECONDS", "5"
+"""So long the engine waits for a fuller batch: time to see a call in flight, and to end the pod."""
 CLAIM = "seqserve-models"
 
 
@@ -37,10 +41,11 @@ def claim(engine: Engine, store: Path) -> Iterator[None]:
 @pytest.fixture
 def pod(engine: Engine, images: Images, claim: None, tmp_path: Path) -> Iterator[Container]:
     if shutil.which("kubectl") is None:
-        pytest.skip("kubectl renders the manifests, and is not here")
+        skip_or_fail("image", "kubectl renders the manifests, and is not here")
     manifest, ports = tmp_path / "deployment.yaml", free_ports()
     names = {TAGS["gateway"]: images.name_of("gateway")}
-    manifest.write_text(playable(rendered(OVERLAY), names, ports))
+    settings = {name: str(port) for name, port in ports.items()} | {QUEUE_DELAY: DELAY_SECONDS}
+    manifest.write_text(playable(rendered(OVERLAY), names, settings))
     engine.run("podman", "kube", "play", "--network", "host", manifest)
     try:
         yield Container(engine, _gateway_of(engine), ports)
@@ -58,11 +63,14 @@ def test_its_pod_answers_and_drains(engine: Engine, pod: Container, store: Path)
     assert settings["EffectiveCaps"] in (None, [])
 
     with ThreadPoolExecutor() as threads:
-        replies = [threads.submit(over_grpc, pod, MODEL, held_out(MODEL)) for _ in range(4)]
+        reply = threads.submit(over_grpc, pod, MODEL, held_out(MODEL)[:1])
+        pod.wait_until_in_flight()
+        assert not reply.done()
         engine.run("podman", "pod", "stop", "--time", "60", engine.ask("podman", "pod", "ls", "--quiet"))
 
-        assert {reply.result().model_name for reply in replies} == {MODEL}
+        assert reply.result().model_name == MODEL
     assert pod.exit_status == 0
+    assert [event["event"] for event in logged(pod.logs())][-2:] == ["draining", "stopped"]
 
 
 def _gateway_of(engine: Engine) -> str:

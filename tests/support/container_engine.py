@@ -26,6 +26,7 @@ LIMIT = 16384
 # crun and runc take cgroups of version 1 or 2, not both at once.
 ENTER = "umount /sys/fs/cgroup/unified 2>/dev/null; echo ready; read -r _ || true"
 INSTALL_SECONDS = 600
+OS_RELEASE = Path("/etc/os-release")
 
 
 class NotHere(Exception):
@@ -74,6 +75,8 @@ class Engine:
     def _environment(self) -> Mapping[str, str]:
         return {
             **os.environ,
+            # nsenter opens the folder outside of the mount namespace: inside, Go finds its name here and only here.
+            "PWD": str(Path.cwd()),
             "BUILDAH_ISOLATION": "chroot",
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
@@ -128,8 +131,8 @@ def _require_programs() -> None:
         raise NotHere("images are built as root, without a daemon; this is another user")
     if not _missing():
         return
-    if shutil.which("apt-get") is None:
-        raise NotHere(f"missing: {', '.join(_missing())}; there is no apt-get to install them with")
+    if not _is_debian_12(OS_RELEASE):
+        raise NotHere(f"missing: {', '.join(_missing())}; they are installed on Debian 12 alone")
     print(f"installing {' '.join(PACKAGES)}", flush=True)  # noqa: T201 - it takes a while
     install = "apt-get update && apt-get install --yes --no-install-recommends " + " ".join(PACKAGES)
     done = subprocess.run(
@@ -138,6 +141,16 @@ def _require_programs() -> None:
     )  # fmt: skip
     if _missing():
         raise NotHere(f"missing: {', '.join(_missing())}; apt-get: {done.stderr.strip()[-500:]}")
+
+
+def _is_debian_12(file: Path) -> bool:
+    """Whether that is the system that a file such as /etc/os-release names."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return False
+    told = {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in lines)}
+    return (told.get("ID"), told.get("VERSION_ID")) == ("debian", "12")
 
 
 def _missing() -> list[str]:

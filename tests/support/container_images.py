@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,25 +67,34 @@ def make_base(engine: Engine, folder: Path) -> None:
 def build(engine: Engine, target: str, log: Path) -> None:
     """Build one target. What buildah says goes to a file, and the time that it took to standard output."""
     started = time.monotonic()
-    pip = log.parent / "pip"
-    pip.mkdir(parents=True, exist_ok=True)
-    mounts = write_pip_settings(pip)
-    engine.run(
-        # Docker's format would record random names of working containers, and have no digest that is the same twice.
-        "buildah", "bud", "--format", "oci", "--layers", "--timestamp", "0",
-        "--build-arg", f"BASE={BASE}", "--build-arg", "TORCH_INDEX=",
-        "--secret", f"id=pip,src={pip / 'pip.conf'}", *(f"--volume={mount}" for mount in mounts),
-        "--target", target, "--tag", name_of(target), "--file", ROOT / "Dockerfile", ROOT,
-        timeout_seconds=BUILD_SECONDS, output=log,
-    )  # fmt: skip
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with pip_settings(log.parent) as (settings, mounts):
+        engine.run(
+            # Docker's format would record random names of working containers, and have no digest that is the same
+            # twice.
+            "buildah", "bud", "--format", "oci", "--layers", "--timestamp", "0",
+            "--build-arg", f"BASE={BASE}", "--build-arg", "TORCH_INDEX=",
+            "--secret", f"id=pip,src={settings}", *(f"--volume={mount}" for mount in mounts),
+            "--target", target, "--tag", name_of(target), "--file", ROOT / "Dockerfile", ROOT,
+            timeout_seconds=BUILD_SECONDS, output=log,
+        )  # fmt: skip
     say(f"{target}: built in {time.monotonic() - started:.0f} s, {size_megabytes(engine, target):.0f} MB")
 
 
-def write_pip_settings(folder: Path) -> list[str]:
-    """Write what this machine's pip is told into pip.conf in a folder; what has to be mounted for it.
+@contextmanager
+def pip_settings(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """What this machine's pip is told as a pip.conf, and what has to be mounted for it.
 
-    Those settings never become part of an image: the file is a secret of the build.
+    Those settings never become part of an image: the file is a secret of the build. An index's URL may hold a password:
+    only our own user can read the file, and it is gone at the end of the block.
     """
+    with tempfile.TemporaryDirectory(prefix="pip-", dir=folder) as name:  # 0700
+        own = Path(name)
+        mounts = _write_pip_settings(own)
+        yield own / "pip.conf", mounts
+
+
+def _write_pip_settings(folder: Path) -> list[str]:
     given = _pip_settings()
     mounts = []
     if certificates := given.get("cert"):
@@ -97,7 +109,8 @@ def write_pip_settings(folder: Path) -> list[str]:
         given.pop("find-links", None)
     file = configparser.ConfigParser(interpolation=None)
     file["global"] = given
-    with (folder / "pip.conf").open("w") as stream:
+    descriptor = os.open(folder / "pip.conf", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
         file.write(stream)
     return mounts
 

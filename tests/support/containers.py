@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +18,8 @@ from support.container_engine import Engine
 
 START_SECONDS = 300.0
 POLL_SECONDS = 0.1
+USER = 10001
+IN_FLIGHT = re.compile(r"^seqserve_requests_in_flight(?:{[^}]*})? ([1-9]\S*)", re.MULTILINE)
 CONFINED = (
     "--network", "host", "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp",  # noqa: S108 - inside
     "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "256",
@@ -86,6 +90,10 @@ class Container:
             time.sleep(POLL_SECONDS)
         return self.exit_status
 
+    def wait_until_in_flight(self) -> None:
+        """Return when it has a request that is not answered yet."""
+        self.wait_for(lambda: bool(IN_FLIGHT.search(httpx.get(f"{self.http}/metrics").text)), "is idle")
+
     def stop(self, grace_seconds: int = 60) -> int:
         """SIGTERM, and its exit status."""
         self.engine.run("podman", "stop", "--time", str(grace_seconds), self.name)
@@ -114,6 +122,20 @@ def run_to_its_end(engine: Engine, image: str, *options: str, command: tuple[str
 def reading(store: Path) -> tuple[str, ...]:
     """Options that mount a model store where the images look for it."""
     return ("--volume", f"{store}:/models:ro")
+
+
+def sharing_token(folder: Path, how: str = "") -> tuple[str, ...]:
+    """Options that mount a folder where the image `torchserve` puts its token for others; it becomes the user's."""
+    os.chown(folder, USER, USER)
+    return ("--volume", f"{folder}:/run/seqserve{how}")
+
+
+def torchserve_of(behind: Container) -> dict[str, str]:
+    """Settings of a slim gateway before that container's TorchServe, which shares its token."""
+    return {
+        "SEQSERVE_TORCHSERVE_ADDRESS": f"127.0.0.1:{behind.ports['SEQSERVE_TORCHSERVE_GRPC_PORT']}",
+        "SEQSERVE_TORCHSERVE_TOKEN_FILE": "/run/seqserve/inference_token",
+    }
 
 
 def free_ports() -> dict[str, int]:

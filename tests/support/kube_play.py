@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -18,18 +16,10 @@ LEFT_OUT = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "por
 Manifest = dict[str, Any]
 
 
-def rendered(overlay: Path) -> list[Manifest]:
-    """All objects of an overlay, as kubectl renders them."""
-    text = subprocess.run(
-        ["kubectl", "kustomize", overlay], check=True, capture_output=True, text=True, timeout=60
-    ).stdout
-    return [document for document in yaml.safe_load_all(text) if document]
-
-
-def playable(manifests: list[Manifest], images: Mapping[str, str], ports: Mapping[str, int]) -> str:
+def playable(manifests: list[Manifest], images: Mapping[str, str], settings: Mapping[str, str]) -> str:
     """A manifest for `podman kube play` on the host's network.
 
-    images: of ours, what the manifests call each → what it is called here. ports: by variable.
+    images: of ours, what the manifests call each → what it is called here. settings: variables of the containers.
     The kinds that are not PLAYED and what LEFT_OUT names are gone, and no image is pulled.
     """
     kept = [manifest for manifest in manifests if manifest["kind"] in PLAYED]
@@ -38,15 +28,15 @@ def playable(manifests: list[Manifest], images: Mapping[str, str], ports: Mappin
         if manifest["kind"] == "Deployment":
             manifest["spec"]["replicas"] = 1
             for container in manifest["spec"]["template"]["spec"]["containers"]:
-                _adapt(container, images, ports)
+                _adapt(container, images, settings)
     return str(yaml.safe_dump_all(kept))
 
 
-def _adapt(container: Manifest, images: Mapping[str, str], ports: Mapping[str, int]) -> None:
+def _adapt(container: Manifest, images: Mapping[str, str], settings: Mapping[str, str]) -> None:
     container["image"], container["imagePullPolicy"] = images[container["image"]], "IfNotPresent"
     container["env"] = [
         *container.get("env", []),
-        *({"name": name, "value": str(port)} for name, port in ports.items()),
+        *({"name": name, "value": value} for name, value in settings.items()),
     ]
     for left_out in LEFT_OUT:
         container.pop(left_out, None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from support import container_engine
 from support.container_engine import NotHere, running_engine
 
 
@@ -23,11 +25,43 @@ def test_who_is_not_root_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "as root" in tried(tmp_path / "storage")
 
 
-def test_programs_that_cannot_be_installed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "system",
+    [
+        'NAME="Debian GNU/Linux"\nID=debian\nVERSION_ID="13"\n',
+        'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="12"\n',
+        None,
+    ],
+)
+def test_nothing_is_installed_but_on_debian_12(
+    system: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "os-release"
+    if system is not None:
+        file.write_text(system)
+    monkeypatch.setattr(container_engine, "OS_RELEASE", file)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(
-        shutil, "which", lambda name: None if name in ("buildah", "apt-get") else f"/bin/{name}"
-    )
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "buildah" else f"/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("something was run"))
 
-    assert tried(tmp_path / "storage").startswith("missing: buildah; there is no apt-get")
+    assert tried(tmp_path / "storage") == "missing: buildah; they are installed on Debian 12 alone"
     assert not (tmp_path / "storage").exists()
+
+
+def test_on_debian_12_what_is_missing_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "os-release"
+    file.write_text('ID=debian\nVERSION_ID="12"\n')
+    ran: list[str] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command[-1])
+        return subprocess.CompletedProcess(command, 100, "", "E: no network")
+
+    monkeypatch.setattr(container_engine, "OS_RELEASE", file)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "buildah" else f"/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", run)
+
+    assert tried(tmp_path / "storage") == "missing: buildah; apt-get: E: no network"
+    assert "apt-get install" in ran[0]
+    assert "buildah" in ran[0]

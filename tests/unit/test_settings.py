@@ -198,6 +198,14 @@ def test_what_goes_with_addresses_is_refused_without_any(name: str) -> None:
     assert f"{name}: it goes with torchserve_address" in str(refused)
 
 
+def test_the_token_of_a_torchserve_of_others_is_not_ours_to_share() -> None:
+    refused = refusal(
+        {"engine": "torchserve", "torchserve_address": "torchserve:7070", "torchserve_share_token": "token"}
+    )
+
+    assert "torchserve_share_token goes with a managed TorchServe" in str(refused)
+
+
 def test_who_may_sign_certificates_is_refused_without_tls() -> None:
     refused = refusal(
         {"engine": "torchserve", "torchserve_address": "torchserve:7070", "torchserve_tls_ca": "ca.pem"}

@@ -81,6 +81,11 @@ class KeyFile:
         self._keys: dict[str, Any] = {}
         self._is_stale = True
 
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self._path
+
     def inference(self) -> str:
         """See Tokens."""
         return str(self._of("inference")["key"])
