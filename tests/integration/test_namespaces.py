@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.namespaces import Namespace, Network, network
+from support.served import TESTS, environment
 
 PORT = 9000
 LISTENS = (
@@ -73,7 +74,10 @@ def test_nothing_is_left_even_of_a_test_that_is_killed(net: Network) -> None:
         "import time; from support.namespaces import network\n"
         "with network() as net: print(net.namespace().address, net.link, flush=True); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as doomed:
+    variables = environment(PYTHONPATH=str(TESTS))
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=variables
+    ) as doomed:
         assert doomed.stdout is not None
         _, link = doomed.stdout.readline().split()
         assert link != net.link

@@ -22,6 +22,8 @@ CALLS = 200
 MOST_GROWTH_BYTES = 200 << 20
 REQUESTS = 20_000
 """Of a peer that reads nothing: 60 MB, were they all kept."""
+ALL_CONNECTED_SECONDS = 50
+"""Before the gateway pings them, and finds that they do not answer."""
 ITS_OWN = 8
 """Descriptors that may be one more or less at any time."""
 
@@ -88,8 +90,9 @@ async def test_thousands_of_idle_connections_leave_the_others_theirs(
     await neighbours(gateway)
     files, before = open_files(gateway.process.pid), memory_bytes(gateway)
     async with idle(port_of(gateway.grpc), connections):
-        while open_files(gateway.process.pid) < files + connections:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(ALL_CONNECTED_SECONDS):
+            while open_files(gateway.process.pid) < files + connections - ITS_OWN:
+                await asyncio.sleep(0.05)
         await neighbours(gateway)
         record_property("bytes_a_connection", (memory_bytes(gateway) - before) // connections)
     await back_to(gateway.process.pid, files + ITS_OWN)

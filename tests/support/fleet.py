@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.name_server import Names, name_server
 from support.namespaces import Namespace, Network, network
-from support.served import Served, environment
+from support.served import TESTS, Served, environment
 
 GRPC_PORT, HTTP_PORT = 8001, 8000
 ESTABLISHED = "01"
@@ -120,7 +120,7 @@ class Fleet:
             process = subprocess.Popen(
                 namespace.within(*program, *ports, "--compute-slots=1", *self._options, *options),
                 stderr=errors,
-                env=environment(),
+                env=environment(PYTHONPATH=str(TESTS)),
             )
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)

@@ -20,6 +20,8 @@ SEQSERVE = Path(sys.executable).with_name("seqserve")
 TORCHSERVE_ON_FREE_PORTS = tuple(
     f"--torchserve-{name}-port=0" for name in ("http", "management", "metrics", "grpc", "grpc-management")
 )
+TESTS = Path(__file__).parents[1]
+"""What a program of the tests' own needs on its PYTHONPATH."""
 START_SECONDS = 90
 STOP_SECONDS = 60
 POLL_SECONDS = 0.02
