@@ -15,6 +15,7 @@ import pytest
 from seqserve.client import AsyncClient
 from soak.reloads import bring
 from support.checked import Checked, ask_over_http, checked, web_of
+from support.running import until
 from support.served import Served, serving
 
 LIBRARIES = "usr/lib/*/faketime/libfaketimeMT.so.1"
@@ -85,6 +86,7 @@ async def test_a_wall_clock_that_jumps_fails_nobody_and_the_store_is_followed_on
             await asyncio.to_thread(bring, store, str(number), is_broken=False)
             while str(number) not in caller.versions:
                 await more_answers(caller, 1)
+            await until(lambda: gateway.events()["model ready"]["version"] == str(number))  # noqa: B023 - now
             assert days_ahead(gateway) == pytest.approx(days, abs=0.02), "the gateway has not seen the jump"
             assert await ask_over_http(web) == 200
         ended.set()

@@ -1,6 +1,6 @@
 """Writes the table of docs/reliability.md from what pytest has just run: `reliability.py REPORT DOCUMENT`.
 
-REPORT: JUnit's XML. A test may record what it has `measured`. `reliability.py` alone prints the files to run.
+REPORT: JUnit's XML. What a test records with `record_property` is a figure. `reliability.py` alone prints the files to run.
 """
 
 from __future__ import annotations
@@ -148,14 +148,20 @@ def _result(mine: Sequence[Case]) -> str:
 
 
 def _measured(mine: Sequence[Case]) -> str:
-    parts = [
-        f"{case.parameters}: {case.properties['measured']}"
-        if case.parameters
-        else case.properties["measured"]
-        for case in mine
-        if "measured" in case.properties
-    ]
+    parts = [f"{case.parameters}: {_figures(case)}" for case in mine if case.properties]
     return "; ".join(parts)
+
+
+def _figures(case: Case) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_rounded(value)}" for name, value in case.properties.items())
+
+
+def _rounded(value: str) -> str:
+    """Decimals to three digits; what is no number as it is, without Python's quotes and braces."""
+    try:
+        return f"{float(value):.3g}" if "." in value else f"{int(value):,}"
+    except ValueError:
+        return re.sub(r"[{}']", "", value)
 
 
 def main(report: str, document: str) -> None:

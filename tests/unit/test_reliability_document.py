@@ -19,7 +19,8 @@ MODULE, _, START = PROMISES[0].tests[0].partition("::")
 NAME = MODULE.rpartition("/")[2]
 REPORT = f"""<testsuites><testsuite>
 <testcase classname="tests.{MODULE.replace("/", ".")}" name="{START}_and_so_on[python]">
-  <properties><property name="measured" value="0 of 64 lost"/></properties></testcase>
+  <properties><property name="answered" value="1068"/><property name="exit_seconds" value="1.02764"/>
+    <property name="outcomes" value="{{'OK': 5}}"/></properties></testcase>
 <testcase classname="tests.{MODULE.replace("/", ".")}" name="{START}_and_so_on[native]"><skipped message="not built"/></testcase>
 <testcase classname="tests.unit.{NAME}_other" name="{START}_and_so_on[python]"/>
 </testsuite></testsuites>"""
@@ -36,7 +37,8 @@ def test_a_promise_has_the_results_of_its_tests(report: Path) -> None:
     rows = [line for line in table(cases(report)).splitlines() if line.startswith("| ")][1:]
 
     assert rows[0] == (
-        f"| {PROMISES[0].words} | `{PROMISES[0].tests[0]}` | 1 passed, 1 skipped | python: 0 of 64 lost |"
+        f"| {PROMISES[0].words} | `{PROMISES[0].tests[0]}` | 1 passed, 1 skipped | "
+        "python: answered 1,068, exit seconds 1.03, outcomes OK: 5 |"
     )
     assert len(rows) == sum(len(promise.tests) for promise in PROMISES)
     assert all("**not run**" in row for row in rows[1:])
