@@ -23,7 +23,7 @@ REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_ATTEMPTS = 5  # gRPC's own limit
 MOST_BYTES = 2**31 - 1  # gRPC's own, too
 RETRY_TOKENS = 100  # half of them may be spent: so many tries in a row
-TOKENS_OF_A_SUCCESS = 0.1  # and then one for ten calls that are answered
+TOKENS_OF_A_SUCCESS = 1.0  # where some gateway answers, as many tries as there are answers
 
 Metadata = tuple[tuple[str, str], ...]
 Options = list[tuple[str, int | str]]
