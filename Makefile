@@ -56,8 +56,9 @@ test-long: install clients .venv-audit/installed ## the slower tests
 
 reliability: install ## every promise of docs/reliability.md, tried, and its table; half an hour
 	$(BIN)/python -m pytest $$(PYTHONPATH=tests $(BIN)/python -m support.reliability) \
-	  -o junit_family=xunit1 --junitxml .pytest_cache/reliability.xml; \
-	PYTHONPATH=tests $(BIN)/python -m support.reliability .pytest_cache/reliability.xml docs/reliability.md
+	  -o junit_family=xunit1 --junitxml .pytest_cache/reliability.xml; status=$$?; \
+	PYTHONPATH=tests $(BIN)/python -m support.reliability .pytest_cache/reliability.xml docs/reliability.md \
+	  && exit $$status
 
 soak: install ## a gateway under callers of every kind for an hour, each answer checked; SOAK="--minutes 600 --front native"
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)

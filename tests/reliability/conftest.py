@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,23 @@ import pytest
 from seqserve.native_front import library
 from soak.truth import put_version
 from support.paced import put_paced
+
+LIMIT_SECONDS = 900
+"""Of one test, the longest of which take six minutes."""
+
+
+@pytest.fixture(autouse=True)
+def what_never_comes_is_not_waited_for() -> Iterator[None]:
+    """These tests wait by condition: one that does not come to hold ends its test, and not the whole run."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"not over after {LIMIT_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LIMIT_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session", params=["python", "native"])

@@ -35,7 +35,8 @@ class AsyncClient:
 
     Use it in `async with`, or await `close`.
     address: HOST:PORT; of a name with several addresses each call takes the next one that has a connection.
-    timeout_seconds: of each call that names none. max_attempts: tries of a call that meets UNAVAILABLE.
+    timeout_seconds: of each call that names none. max_attempts: tries of a call that meets
+    UNAVAILABLE, or a server that stops; they have a budget.
     max_message_bytes: of the largest request and the largest reply; the gateway has a limit of its own.
     token: says who calls; a function is asked before each call. tls: True, or Tls with certificates.
     allow_plaintext_token: send the token unencrypted to another machine. Raises ValueError for a token that

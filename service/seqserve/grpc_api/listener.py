@@ -81,15 +81,22 @@ class GrpcListener:
 
     async def _begin_again(self, host: str, port: int) -> None:
         """As soon as the port is free."""
-        while True:
-            self.server = self._made()
-            try:
-                listen(self.server, host, port, self._setting, self._certificates)
-            except AddressInUse:
-                await asyncio.sleep(WATCH_SECONDS)
-                continue
-            await self.server.start()
-            return
+        is_told = False
+        while not await self._has_begun(host, port):
+            if not is_told:
+                log.error("nobody listens for gRPC yet", address=address_of(host, port), reason="it is taken")
+            is_told = True
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _has_begun(self, host: str, port: int) -> bool:
+        server = self._made()
+        try:
+            listen(server, host, port, self._setting, self._certificates)
+        except AddressInUse:
+            return False
+        self.server = server
+        await server.start()
+        return True
 
 
 async def _end(server: grpc.aio.Server) -> None:
