@@ -19,14 +19,6 @@ Ask = Callable[[FloatArray], Awaitable[FloatArray]]
 
 
 @dataclass
-class Failure:
-    """A call without an answer, of the caller with that number."""
-
-    caller: int
-    error: Exception
-
-
-@dataclass
 class Callers:
     """answered: good answers. wrong: answers that belong to another row, or to none."""
 
@@ -34,18 +26,13 @@ class Callers:
     shape: tuple[int, ...]
     answered: int = 0
     wrong: int = 0
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
     is_over: bool = False
 
     @property
     def kinds(self) -> Counter[str]:
         """Of the failures."""
-        return Counter(_kind(each.error) for each in self.failures)
-
-    @property
-    def failures_by_caller(self) -> Counter[int]:
-        """How many each had."""
-        return Counter(each.caller for each in self.failures)
+        return Counter(_kind(error) for error in self.failures)
 
     async def call(self, number: int, of: int) -> None:
         """Ask until it is over. number: which of the callers; each has a row of its own."""
@@ -55,7 +42,7 @@ class Callers:
             try:
                 values = await self.ask(row)
             except Exception as error:  # noqa: BLE001 - the test looks at it
-                self.failures.append(Failure(number, error))
+                self.failures.append(error)
             else:
                 is_right = np.allclose(values, expected, atol=1e-6)
                 self.answered += is_right
