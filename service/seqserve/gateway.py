@@ -86,7 +86,7 @@ class Gateway:
         self._registry = CollectorRegistry()
         self.metrics = Metrics(self._registry, self.front.name)
         self._relay = Relay()
-        self._lag = LoopLag(self.metrics.note_event_loop_lag)
+        self._lag = LoopLag(lambda lag: self.metrics.note_event_loop(lag, len(asyncio.all_tasks())))
         self._statistics = Statistics(self._read_counts)
         self.repository = Repository(is_any_enough=settings.ready_when == "any")
         self._health = Health(self.repository, SERVICES)

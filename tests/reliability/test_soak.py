@@ -44,7 +44,7 @@ async def test_nothing_grows(front: str) -> None:
 async def test_a_gateway_that_leaks_is_found_out(front: str) -> None:
     report = await soak(options(front, 3, reload_seconds=10, is_leaking=True), nobody_listens)
 
-    assert report.faults == ["memory_bytes grows", "descriptors grows", "threads grows"]
+    assert report.faults == ["memory_bytes grows", "descriptors grows", "threads grows", "tasks grows"]
 
 
 @pytest.mark.long

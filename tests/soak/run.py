@@ -13,11 +13,10 @@ from pathlib import Path
 
 import grpc
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from seqserve.client import AsyncClient
 from soak.callers import CALL_SECONDS, KINDS, Round, World
-from soak.footprint import Footprint, sample_without_end
+from soak.footprint import Footprint, gauges, sample_without_end
 from soak.growth import growth
 from soak.reloads import reload_without_end
 from soak.report import Report
@@ -73,7 +72,7 @@ async def soak(options: Options, progress: Callable[[str], None]) -> Report:
         status = await asyncio.to_thread(gateway.end)
         if options.engine == "torchserve" and status == 0:
             progress("TorchServe has ended with it")
-    growths = [growth(samples, name) for name in ("memory_bytes", "descriptors", "threads")]
+    growths = [growth(samples, name) for name in ("memory_bytes", "descriptors", "threads", "tasks")]
     return Report(options.title, options.minutes, world.tally, growths, status, left)
 
 
@@ -111,7 +110,7 @@ async def _everything(  # noqa: PLR0917 - all that runs at once
     async with asyncio.TaskGroup() as tasks:
         for one_round, pause_seconds in options.kinds.items():
             tasks.create_task(_again_and_again(one_round, pause_seconds, world))
-        tasks.create_task(sample_without_end(gateway.process.pid, every_seconds, samples))
+        tasks.create_task(sample_without_end(gateway.process.pid, world.web, every_seconds, samples))
         tasks.create_task(_tell(world, samples, progress))
         if options.reload_seconds:
             tasks.create_task(reload_without_end(store, options.reload_seconds / 2))
@@ -131,7 +130,7 @@ async def _tell(world: World, samples: list[Footprint], progress: Callable[[str]
         progress(
             f"{(time.monotonic() - began) / MINUTE_SECONDS:.0f} min: {world.tally.calls:,} calls, "
             f"{world.tally.wrong} wrong, {world.tally.unexpected} unexpected, {now.memory_bytes >> 20} MiB, "
-            f"{now.descriptors} descriptors, {now.threads} threads"
+            f"{now.descriptors} descriptors, {now.threads} threads, {now.tasks} tasks"
         )
 
 
@@ -140,13 +139,8 @@ async def _left(gateway: Served) -> dict[str, float]:
     values: dict[str, float] = {}
     async with httpx.AsyncClient(base_url=gateway.http) as web:
         for _ in range(100):
-            text = (await web.get("/metrics")).text
-            families = text_string_to_metric_families(text)
-            values = {
-                each.name: sum(sample.value for sample in each.samples)
-                for each in families
-                if each.name in GAUGES
-            }
+            found = await gauges(web)
+            values = {name: found[name] for name in GAUGES if name in found}
             if not any(values.values()):
                 break
             await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ HOUR = np.arange(0, 3600, 15)
 
 def samples(memory_mib: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[Footprint]:
     return [
-        Footprint(float(seconds), int(mib * MIB), descriptors=20, threads=10)
+        Footprint(float(seconds), int(mib * MIB), descriptors=20, threads=10, tasks=5)
         for seconds, mib in zip(HOUR, memory_mib, strict=True)
     ]
 

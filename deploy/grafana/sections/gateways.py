@@ -46,6 +46,10 @@ PROCESS = (
         red_above=0.1, is_drawn=True,
     ),
     Panel(
+        "Tasks", "short", "Of asyncio. They follow the requests in flight, the streams and the connections.",
+        (Query(f"seqserve_event_loop_tasks{{{GATEWAY}}}", "{{instance}}"),),
+    ),
+    Panel(
         "Garbage collections", "ops", "Generation 2 stops the gateway for milliseconds; it should be rare.",
         (
             Query(

@@ -56,6 +56,7 @@ class Metrics(LoadObserver, EngineObserver):
         self._engine_restarts = table.ENGINE_RESTARTS.make(registry)
         self._engine_drift = table.ENGINE_DRIFT.make(registry)
         self._event_loop_lag = table.EVENT_LOOP_LAG_SECONDS.make(registry)
+        self._event_loop_tasks = table.EVENT_LOOP_TASKS.make(registry)
         self._build = table.BUILD.make(registry)
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._front = front
@@ -118,9 +119,10 @@ class Metrics(LoadObserver, EngineObserver):
         """Serve when the certificate in use expires. read_expiry: gives it, in seconds since 1970."""
         table.TLS_CERTIFICATE_EXPIRY.make(self._registry).set_function(read_expiry)
 
-    def note_event_loop_lag(self, seconds: float) -> None:
-        """A timer of the event loop was so late."""
-        self._event_loop_lag.observe(seconds)
+    def note_event_loop(self, lag_seconds: float, tasks: int) -> None:
+        """A timer of the event loop was so late, and so many of its tasks have not ended."""
+        self._event_loop_lag.observe(lag_seconds)
+        self._event_loop_tasks.set(tasks)
 
     def describe_engine(self, engine: str, device: str) -> None:
         """Say what runs; to be called when the engine is up, and torch is loaded if it ever will be."""

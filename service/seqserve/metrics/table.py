@@ -213,6 +213,11 @@ EVENT_LOOP_LAG_SECONDS = HistogramRow(
     "A few milliseconds; up to 25 while a thread reads a long JSON body or writes `/metrics`, since "
     "they share one interpreter. More: something blocks the loop, or the gateway has too little CPU.",
 )
+EVENT_LOOP_TASKS = GaugeRow(
+    "seqserve_event_loop_tasks",
+    "Tasks of asyncio that have not ended, counted once a second.",
+    "It follows the requests in flight, the streams and the connections. Growth without them is a leak.",
+)
 REFUSED_CONNECTIONS = CounterRow(
     "seqserve_refused_connections_total",
     "HTTP connections beyond max_http_connections, which were closed before anything was read.",
@@ -267,7 +272,7 @@ SECTIONS: dict[str, tuple[MetricRow, ...]] = {
     "Clients": (CLIENT_REQUESTS, ACCESS_REFUSALS),
     "The gateway itself": (
         CONFIG_RELOADS, TLS_CERTIFICATE_EXPIRY, TLS_RELOADS, REFUSED_CONNECTIONS, OUT_OF_MEMORY,
-        EVENT_LOOP_LAG_SECONDS, BUILD, *LIBRARY,
+        EVENT_LOOP_LAG_SECONDS, EVENT_LOOP_TASKS, BUILD, *LIBRARY,
     ),
     "The GPU": GPU,
 }  # fmt: skip
