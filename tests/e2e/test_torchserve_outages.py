@@ -110,7 +110,7 @@ async def test_a_batch_that_torchserve_forgets_is_given_up(faulty: Faulty, fault
     await faulty.until_ready(*VERSIONS)
 
     assert (outcome.code, outcome.reason) == ("UNAVAILABLE", "ENGINE_UNAVAILABLE")
-    assert outcome.seconds < RECOVERED_SECONDS / 2  # by itself the call would end after 37 s
+    assert outcome.seconds < 35  # by itself the call would end after 37 s
     assert (await faulty.ask("other")).code == "OK"
     await unregistering
     slow.cancel()  # TorchServe may have forgotten it as well

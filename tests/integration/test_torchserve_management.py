@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from seqserve.errors import ArchiveInvalid, EngineUnavailable
 from support.batching import settle
-from support.torchserve import BATCH, archive
+from support.torchserve import BATCH, ROWS, archive
 from support.torchserve_world import Watched, World, running_world, watched_world
 
 BOTH = {"tiny": {"1", "2"}}
@@ -112,6 +113,38 @@ async def test_renewal_looks_each_minute_and_waits_longer_after_each_failure(wat
     assert keys.numbers == {"inference": 2, "management": 2}
     assert slept == [60.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
     assert running.cancelled()
+
+
+async def test_a_token_that_has_expired_unforeseen_is_renewed_when_it_is_refused(watched: Watched) -> None:
+    """As where the machine's clock is set forward."""
+    keys = watched.world.keys
+    running = asyncio.create_task(watched.world.engine.renewal.run())
+    await settle()
+    counted = keys.numbers["inference"]
+    watched.world.inference.token = lambda: (
+        keys.of("inference") if keys.numbers["inference"] > counted else ""
+    )
+    keys.let_expire(-5.0)
+    asking = asyncio.create_task(watched.models["1"].infer(BATCH))
+    while not asking.done():
+        await watched.pass_by(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert np.array_equal(asking.result(), ROWS)
+    assert watched.away == set()
+    assert keys.numbers == {"inference": 2, "management": 2}
+
+
+async def test_refusals_do_not_hurry_a_renewal_that_fails(watched: Watched) -> None:
+    watched.world.management.is_away = True
+    keys = watched.world.keys
+    async with renewing(watched):
+        watched.world.endpoint.tokens.note_refusal()
+        await settle(200)
+        assert watched.time.slept == [5.0]
+
+    assert keys.numbers == {"inference": 1, "management": 1}
 
 
 async def test_a_short_life_is_looked_at_in_time(watched: Watched) -> None:

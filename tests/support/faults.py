@@ -19,7 +19,9 @@ from support.served import Served
 VERSIONS = ("line/1", "line/2", "other/1")
 MAX_BATCH_SECONDS = 1.0
 TOKEN_MINUTES = 0.1
-RECOVERED_SECONDS = 40.0  # on a machine that is busy with other things; alone it takes 2 to 8
+RECOVERED_SECONDS = (
+    150.0  # alone it takes 2 to 8, on a machine that is busy with other things many times that
+)
 REFUSED_SECONDS = 0.2  # a refusal that waited for TorchServe would take seconds
 AWAY_AND_BACK = ["SERVING", "NOT_SERVING", "SERVING"]
 

@@ -117,7 +117,7 @@ def test_an_operators_file_is_read_again_when_told_also_after_it_was_away(tmp_pa
     assert tokens.inference() == "i-1"
     file.write_text("i-2")
     assert tokens.inference() == "i-1"
-    tokens.forget()
+    tokens.note_refusal()
     assert tokens.inference() == "i-2"
 
 

@@ -162,13 +162,13 @@ class Management:
         raise ArchiveInvalid(f"TorchServe refused: {_message(response)}")
 
     async def _authorized(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send it; where the token is refused, somebody has renewed it, and nothing has been done."""
+        """Send it; where the token is refused it has been renewed or is now, and nothing has been done."""
         for pause_seconds in TOKEN_PAUSES_SECONDS:
             response = await self._request(method, path, **options)
             if not _is_about_the_token(response):
                 return response
             await self._time.sleep(pause_seconds)
-            self._endpoint.tokens.forget()
+            self._endpoint.tokens.note_refusal()
         return await self._request(method, path, **options)
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:

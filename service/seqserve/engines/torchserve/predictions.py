@@ -118,7 +118,7 @@ class Predictions:
         await self._channels.aclose()
 
     async def _authorized(self, call: Callable[[Metadata], Awaitable[T]]) -> T:
-        """Make a call; where the token is refused, somebody has renewed it, and nobody has seen the call."""
+        """Make a call; a token that is refused has been renewed or is now, and nobody has seen the call."""
         for pause_seconds in TOKEN_PAUSES_SECONDS:
             try:
                 return await call(authorization(self._tokens.inference()))
@@ -126,7 +126,7 @@ class Predictions:
                 if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
                     raise
             await self._time.sleep(pause_seconds)
-            self._tokens.forget()
+            self._tokens.note_refusal()
         return await call(authorization(self._tokens.inference()))
 
     def _connected(self) -> grpc.aio.Channel:

@@ -1,4 +1,4 @@
-"""Renews the tokens of a TorchServe of our own before they expire."""
+"""Renews the tokens of a TorchServe of our own before they expire, or once they are refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import structlog
 
 from seqserve.engines.timing import Time
 from seqserve.engines.torchserve.management import Management
+from seqserve.engines.torchserve.rounds import Rounds
 from seqserve.engines.torchserve.tokens import KINDS, KeyFile, TokenKind
 from seqserve.errors import EngineUnavailable, SeqserveError
 
@@ -42,15 +43,16 @@ class Renewal:
         self._tokens = tokens
         self._management = management
         self._is_up = is_up
-        self._time = time or Time()
+        self._rounds = Rounds(time or Time())
         self._spare_seconds = SHARE_LEFT * token_seconds
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._is_failing = False
+        tokens.on_refusal = self._note_refusal
 
     async def run(self) -> None:
         """Renew until this task is cancelled."""
         while True:
-            await self._time.sleep(await self._pause_after_look())
+            await self._rounds.after(await self._pause_after_look())
 
     async def look(self) -> float:
         """Renew what is due, once; seconds until the next is. Raises EngineUnavailable."""
@@ -81,6 +83,11 @@ class Renewal:
             log.info("torchserve tokens are renewed again")
         self._is_failing, self._retry_seconds = False, FIRST_RETRY_SECONDS
         return min(max(pause_seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+
+    def _note_refusal(self) -> None:
+        """Perhaps it has expired. A renewal that fails keeps its pace."""
+        if not self._is_failing:
+            self._rounds.call()
 
     def _note_failure(self, reason: str) -> float:
         if not self._is_failing and self._is_up():

@@ -24,8 +24,12 @@ class Rounds:
 
     async def next(self, *, is_calm: bool) -> None:
         """Return when the next look is due."""
+        await self.after(CALM_SECONDS if is_calm else UNREST_SECONDS)
+
+    async def after(self, seconds: float) -> None:
+        """Return after so long, or when it is called for."""
         waits = [
-            asyncio.ensure_future(self._time.sleep(CALM_SECONDS if is_calm else UNREST_SECONDS)),
+            asyncio.ensure_future(self._time.sleep(seconds)),
             asyncio.ensure_future(self._is_due.wait()),
         ]
         try:

@@ -26,7 +26,7 @@ class Tokens(Protocol):
         """For gRPC; "" where none is wanted. Raises EngineUnavailable."""
         ...
 
-    def forget(self) -> None:
+    def note_refusal(self) -> None:
         """The server refused it: read it anew at the next call."""
         ...
 
@@ -38,14 +38,14 @@ class NoTokens:
         """Empty."""
         return ""
 
-    def forget(self) -> None:
-        """There is nothing to forget."""
+    def note_refusal(self) -> None:
+        """There is nothing to read."""
 
 
 class TokenFile:
     """A file with the inference token: TorchServe's key_file.json, or the bare token.
 
-    It is read once, and again after `forget`: whoever renews the token writes the file.
+    It is read once, and again after a refusal: whoever renews the token writes the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class TokenFile:
             self._token = _token_in(self._read())
         return self._token
 
-    def forget(self) -> None:
+    def note_refusal(self) -> None:
         """See Tokens."""
         self._token = None
 
@@ -73,11 +73,13 @@ class KeyFile:
     """The keys of a TorchServe of our own: its key_file.json, read once and again after `forget`.
 
     TorchServe writes the file in place: while it cannot be read, the keys that were known hold on.
+    on_refusal: who renews the keys sets it, and is told of each token that the server refused.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = path
         self._now = now
+        self.on_refusal: Callable[[], None] = lambda: None
         self._keys: dict[str, Any] = {}
         self._is_stale = True
 
@@ -106,8 +108,13 @@ class KeyFile:
         except (KeyError, TypeError, ValueError) as error:  # TypeError of a time without its zone
             raise EngineUnavailable("TorchServe's tokens cannot be read") from error
 
-    def forget(self) -> None:
+    def note_refusal(self) -> None:
         """See Tokens."""
+        self.forget()
+        self.on_refusal()
+
+    def forget(self) -> None:
+        """Read the file at the next call."""
         self._is_stale = True
 
     def _of(self, kind: str) -> dict[str, Any]:
