@@ -32,7 +32,7 @@ class ServerLoop(asyncio.SelectorEventLoop):
         self, coro: Any, *, name: object = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
         """See asyncio."""
-        if coro.__name__ == CALL:
+        if getattr(coro, "__name__", "") == CALL:
             return _CallTask(coro, loop=self, name=None if name is None else str(name), context=context)
         return super().create_task(coro, name=name, context=context)
 
