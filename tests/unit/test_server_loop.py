@@ -10,8 +10,10 @@ import pytest
 
 from seqserve.grpc_api.loop import ServerLoop
 
-LAST_BATCH = 'Failed "execute_batch": (<SendMessageOperation>, <grpc.SendStatusFromServerOperation>)'
-OTHER_BATCH = 'Failed "execute_batch": (<SendMessageOperation>,)'
+LAST_BATCH = 'Failed "execute_batch": (<SendMessageOperation>, <SendStatusFromServerOperation>)'
+MESSAGE = 'Failed "execute_batch": (<SendMessageOperation>,)'
+OF_A_CLIENT = 'Failed "execute_batch": (<SendMessageOperation>, <SendCloseFromClientOperation>)'
+RECEIVED = 'Failed "execute_batch": (<ReceiveMessageOperation>,)'
 
 
 class ExecuteBatchError(Exception):
@@ -131,18 +133,21 @@ def test_the_end_of_the_loop_waits_for_no_batch() -> None:
     assert calls[0].task.cancelled()
 
 
-def test_a_last_batch_that_fails_is_freed_like_one_that_does_not() -> None:
+@pytest.mark.parametrize("operations", [LAST_BATCH, MESSAGE])
+def test_what_cannot_be_sent_is_freed_like_what_can(operations: str) -> None:
     async def work() -> None:
         call = Call(at_once)
         call.received.set_result(None)
-        call.sent.set_exception(ExecuteBatchError(LAST_BATCH))
+        call.sent.set_exception(ExecuteBatchError(operations))
         await call.task
         assert call.freed == ["received", "sent"]
 
     in_loop(work)
 
 
-@pytest.mark.parametrize("error", [ExecuteBatchError(OTHER_BATCH), ValueError(LAST_BATCH)])
+@pytest.mark.parametrize(
+    "error", [ExecuteBatchError(OF_A_CLIENT), ExecuteBatchError(RECEIVED), ValueError(LAST_BATCH)]
+)
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
     async def work() -> None:
         future = asyncio.get_running_loop().create_future()

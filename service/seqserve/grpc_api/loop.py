@@ -2,8 +2,8 @@
 
 grpcio 1.85 frees a batch of operations, with the reply or the status in it, only where its coroutine
 `execute_batch` goes on behind the batch. It does not where the batch fails, nor where the task is cancelled
-meanwhile, and both happen to calls that are given up: the last batch of a call whose caller has left fails,
-and a cancellation may come while the request is received. Source: grpc/grpc#43360, and
+meanwhile, and both happen to calls that are given up: what is sent to a caller who has left fails, and a
+cancellation may come while the request is received. Source: grpc/grpc#43360, and
 `aio/callback_common.pyx.pxi` and `aio/server.pyx.pxi` of grpcio 1.85.1.
 
 Without what is named here in grpcio this is asyncio's own loop.
@@ -18,7 +18,8 @@ from typing import Any
 BATCH = "execute_batch"
 CALL = "_handle_exceptions"
 """grpcio's coroutines: what waits for a batch, and the task of a call."""
-FAILED_BATCH, LAST_OPERATION = "ExecuteBatchError", "SendStatusFromServerOperation"
+FAILED_BATCH, MESSAGE, STATUS = "ExecuteBatchError", "SendMessageOperation", "SendStatusFromServerOperation"
+OF_CLIENTS = "FromClient"
 
 
 class ServerLoop(asyncio.SelectorEventLoop):
@@ -38,12 +39,12 @@ class ServerLoop(asyncio.SelectorEventLoop):
 
 
 class _Future(asyncio.Future[Any]):
-    """Whoever waits for the last batch of a call is not told that it failed: the caller has left."""
+    """Whoever sends a server's message or status is not told that it failed: the caller has left."""
 
     __slots__ = ()
 
     def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
-        if type(exception).__name__ == FAILED_BATCH and LAST_OPERATION in str(exception):
+        if type(exception).__name__ == FAILED_BATCH and _is_of_server(str(exception)):
             self.set_result(None)
         else:
             super().set_exception(exception)
@@ -68,6 +69,10 @@ class _CallTask(asyncio.Task[Any]):
             return super().cancel(msg)
         batch.add_done_callback(lambda _: self._cancel_behind_batch(msg))  # the task goes on before it
         return True
+
+
+def _is_of_server(operations: str) -> bool:
+    return (MESSAGE in operations or STATUS in operations) and OF_CLIENTS not in operations
 
 
 def _waits_for_batch(awaited: Any) -> bool:
