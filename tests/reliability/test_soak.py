@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import grpc
+import httpx
 import pytest
 
+from seqserve.client import AsyncClient
 from seqserve.native_front import library
+from soak.callers import Round, World, fickle, hurried, unary
+from soak.footprint import footprint
 from soak.run import Options, soak
+from soak.tally import Tally
+from support.checked import Figures
+from support.served import serving
 
 FRONTS = ["python", "native"]
+HASTY_CALLERS = 12
+"""Of each kind."""
+WARM_UP = 10_000
+MOST_BYTES = 60
+"""Of a call that is given up: less than gRPC's record of one operation, of which it has one to three."""
 
 
 def nobody_listens(_words: str) -> None:
@@ -52,3 +68,43 @@ async def test_the_same_behind_torchserve() -> None:
     report = await soak(options("python", 3, engine="torchserve", reload_seconds=30), nobody_listens)
 
     assert not report.faults, "\n".join(report.lines())
+
+
+def given_up(tally: Tally) -> int:
+    return sum(
+        count for (_, code), count in tally.outcomes.items() if code in {"CANCELLED", "DEADLINE_EXCEEDED"}
+    )
+
+
+async def give_up(world: World, calls: int) -> None:
+    """Call until so many more are given up."""
+    enough = given_up(world.tally) + calls
+
+    async def again_and_again(hasty: Round) -> None:
+        while given_up(world.tally) < enough:
+            await hasty(world)
+            await unary(world)  # or thousands of calls would wait for the gateway, and gRPC refuse them
+
+    await asyncio.gather(*map(again_and_again, [fickle, hurried] * HASTY_CALLERS))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("calls", [40_000])
+async def test_a_call_that_is_given_up_leaves_nothing(
+    tmp_path: Path, models: Path, front: str, calls: int, record_property: Figures
+) -> None:
+    with serving(tmp_path, models, f"--front={front}") as gateway:
+        async with (
+            grpc.aio.insecure_channel(gateway.grpc) as channel,
+            AsyncClient(gateway.grpc) as client,
+            httpx.AsyncClient(base_url=gateway.http) as web,
+        ):
+            world = World(gateway.grpc, channel, client, web, Tally())
+            await give_up(world, WARM_UP)
+            before = footprint(gateway.process.pid, 0.0).memory_bytes
+            await give_up(world, calls)
+            grown = footprint(gateway.process.pid, 0.0).memory_bytes - before
+    record_property("bytes_a_call", round(grown / calls))
+    assert not world.tally.wrong
+    assert not world.tally.unexpected, world.tally.examples
+    assert grown / calls < MOST_BYTES

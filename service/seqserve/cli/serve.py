@@ -67,6 +67,9 @@ def command(config: Path | None, **flags: Any) -> None:
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     reread = partial(read_settings, given_settings(flags), config)
     settings = reread()
-    from seqserve.server import serve  # noqa: PLC0415 - settings are checked before anything heavy is imported
+    # Settings are checked before anything heavy is imported.
+    from seqserve.grpc_api.loop import ServerLoop  # noqa: PLC0415
+    from seqserve.server import serve  # noqa: PLC0415
 
-    asyncio.run(serve(settings, config=config, reread=reread))
+    with asyncio.Runner(loop_factory=ServerLoop) as runner:
+        runner.run(serve(settings, config=config, reread=reread))

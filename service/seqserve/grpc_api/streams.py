@@ -1,7 +1,8 @@
 """One bidirectional stream: messages in, an answer to each, in the order in which they are ready.
 
 It knows bytes only. A read of grpc.aio is never cancelled while its call lives: gRPC would go on to
-write into memory that Python has freed. So the reader ends by itself, when gRPC ends the call.
+write into memory that Python has freed. Nor is a write, whose message would never be freed. So reader and
+writer end by themselves, when gRPC ends the call.
 """
 
 from __future__ import annotations
@@ -82,13 +83,14 @@ class Stream:
             while self._in_flight:  # the reader may still be reading one
                 await asyncio.wait(self._in_flight)
             self._replies.put_nowait(None)
-            await writer
+            await asyncio.shield(writer)
             if not (reader.done() and await reader):
                 await end()
         finally:
             self.drain()
-            for task in (writer, *self._in_flight):
+            for task in self._in_flight:
                 task.cancel()
+            self._write_no_more()
             await asyncio.gather(reader, writer, *self._in_flight, return_exceptions=True)
 
     def drain(self) -> None:
@@ -116,6 +118,11 @@ class Stream:
             self.drain()
             reply = reply.body
         self._replies.put_nowait(reply)
+
+    def _write_no_more(self) -> None:
+        while not self._replies.empty():
+            self._replies.get_nowait()
+        self._replies.put_nowait(None)
 
     async def _write(self) -> None:
         while (reply := await self._replies.get()) is not None:
