@@ -51,9 +51,10 @@ class _Future(asyncio.Future[Any]):
 
 
 class _CallTask(asyncio.Task[Any]):
-    """A call, which another task cancels only where it waits for something other than a batch.
+    """A call, which another task cancels only when its request has been received.
 
-    gRPC ends the batches of a call itself, when it is given up; then the task goes on until it waits again.
+    gRPC ends that batch itself when the call is given up; then the task goes on until it waits again. What a
+    handler sends by itself is below Python's frames, where the batch is not seen: there the cancel comes at once.
     Who cancels from outside all tasks ends the loop, or has set a timer around what is not gRPC's.
     """
 
