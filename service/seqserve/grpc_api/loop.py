@@ -54,7 +54,7 @@ class _CallTask(asyncio.Task[Any]):
     """A call, which another task cancels only when its request has been received.
 
     gRPC ends that batch itself when the call is given up; then the task goes on until it waits again. What a
-    handler sends by itself is below Python's frames, where the batch is not seen: there the cancel comes at once.
+    handler sends by itself is below Python's frames, where no batch is seen: there the cancel comes at once.
     Who cancels from outside all tasks ends the loop, or has set a timer around what is not gRPC's.
     """
 
