@@ -113,7 +113,9 @@ def make_ports(
     main = [*handlers, health.handler(), reflection_handler([*services, HEALTH_SERVICE])]
     guarded = [Guard(handler, gate, scope_of) for handler in main]
     if make_main is None:
-        grpc: Listener = GrpcListener(guarded, limits, certificates=certificates)
+        grpc: Listener = GrpcListener(
+            guarded, limits, certificates=certificates, on_unheard=health.note_unheard
+        )
     else:
         grpc = make_main(guarded, certificates)
     http = HttpListener(

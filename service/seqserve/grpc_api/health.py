@@ -119,9 +119,14 @@ class Health:
         self.publish_overall()
 
     def publish_overall(self) -> None:
-        """To be called when the initial load is over, or the engine is gone."""
+        """To be called when the initial load is over, the engine is gone, or nobody listens for gRPC."""
         for name in self._overall:
             self.statuses.publish(name, _status(is_ready=self._repository.are_all_ready()))
+
+    def note_unheard(self, reason: str) -> None:
+        """Why nobody listens for gRPC; "" once somebody does."""
+        self._repository.unheard = reason
+        self.publish_overall()
 
     def drain(self) -> None:
         """NOT_SERVING for everything but liveness, for good."""

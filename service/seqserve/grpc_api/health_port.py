@@ -24,10 +24,10 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from seqserve.grpc_api.binding import listen
 from seqserve.grpc_api.health import SERVICE, malformed_words, parse_name, reply, reply_to_list, unknown_words
 from seqserve.grpc_api.health_statuses import StatusesForProbes, Telling
 from seqserve.grpc_api.limits import GrpcLimits
-from seqserve.grpc_api.listener import listen
 
 THREADS = 64  # made when they are needed: one for each open Watch, and for a moment for each Check
 MOST_WATCHES = 48

@@ -1,30 +1,34 @@
-"""The gRPC server itself: port, limits, services."""
+"""The gRPC server itself: limits, services, and another one where it ends by itself."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Coroutine, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 
 import grpc
 import structlog
 
-from seqserve.certificates import Certificates, Identity
+from seqserve.certificates import Certificates
 from seqserve.errors import AddressInUse
+from seqserve.grpc_api.binding import address_of, listen
 from seqserve.grpc_api.boundary import Handler
 from seqserve.grpc_api.limits import GrpcLimits
 
 log = structlog.get_logger()
 
 WATCH_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+"""After what is no taken port; it is told at most so often."""
 LEFT_SECONDS = 30.0
 """For calls of a server that has ended by itself."""
 
 
 class GrpcListener:
-    """One grpc.aio server on one port.
+    """A grpc.aio server on one port, and the next one where it ends by itself.
 
-    setting: what the port is called where it is taken. certificates: None for plaintext.
+    setting: what the port is called where it is taken. certificates: None for plaintext. on_unheard: hears
+    why nobody listens, and "" once somebody does again.
     """
 
     def __init__(
@@ -34,138 +38,114 @@ class GrpcListener:
         *,
         certificates: Certificates | None = None,
         setting: str = "grpc_port",
+        on_unheard: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._setting = setting
-        self._certificates = certificates
         self._handlers, self._limits = tuple(handlers), limits
-        self.server = self._made()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._is_stopping = False
+        self._certificates = certificates
+        self._setting = setting
+        self._on_unheard = on_unheard
+        self._server: grpc.aio.Server | None = None
+        self._bound: grpc.aio.Server | None = None
+        self._old: dict[asyncio.Task[None], grpc.aio.Server] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._unheard = ""
 
     async def start(self, host: str, port: int) -> int:
         """Listen, return the port (a free one for 0). Raises AddressInUse."""
-        bound = listen(self.server, host, port, self._setting, self._certificates)
-        await self.server.start()
-        self._begin(self._watch(host, bound))
+        self._server = self._new_server()
+        bound = listen(self._server, host, port, self._setting, self._certificates)
+        await self._server.start()
+        self._watching = asyncio.create_task(self._watch(host, bound))
         return bound
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls, let those in flight finish within the grace period."""
-        self._is_stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await self.server.stop(grace_seconds)
+        """Refuse new calls, let those in flight finish within the grace period, whichever server has them."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        servers = [self._server, self._bound, *self._old.values()]
+        await asyncio.gather(*(_stop(server, grace_seconds) for server in servers if server))
 
-    def _made(self) -> grpc.aio.Server:
+    def _new_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._limits.options())
         server.add_generic_rpc_handlers(self._handlers)
         return server
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _watch(self, host: str, port: int) -> None:
-        """Put another server in the place of one that ends by itself.
+        """Put another server in the place of one that ends by itself, as often as it takes.
 
         grpc.aio's does, in 1.85 at least, where the path of a call is no UTF-8, which anybody may send.
         """
-        while not self._is_stopping:
+        while True:
             try:
-                await self.server.wait_for_termination(WATCH_SECONDS)
-            except Exception as error:  # noqa: BLE001 - whatever ended it
-                log.error("gRPC server ended by itself, another one begins", reason=repr(error))
-                self._begin(_end(self.server))
-                await self._begin_again(host, port)
+                await self._look(host, port)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would try again
+                with contextlib.suppress(Exception):  # it is told at the next try
+                    self._tell(address_of(host, port), str(error) or repr(error))
+                await asyncio.sleep(WATCH_SECONDS if isinstance(error, AddressInUse) else RETRY_SECONDS)
 
-    async def _begin_again(self, host: str, port: int) -> None:
-        """As soon as the port is free."""
-        is_told = False
-        while not await self._has_begun(host, port):
-            if not is_told:
-                log.error("nobody listens for gRPC yet", address=address_of(host, port), reason="it is taken")
-            is_told = True
-            await asyncio.sleep(WATCH_SECONDS)
+    async def _look(self, host: str, port: int) -> None:
+        """Raises whatever keeps another server from listening, or this one from being watched."""
+        ended = None if self._server is None else await why_ended(self._server)
+        if self._server is not None and ended is not None:
+            self._retire(self._server)
+            self._server = None
+            log.error("gRPC server ended by itself, another one begins", reason=repr(ended))
+        if self._server is None:
+            await self._replace(host, port)
+        self._tell(address_of(host, port), "")
 
-    async def _has_begun(self, host: str, port: int) -> bool:
-        server = self._made()
-        try:
+    def _retire(self, server: grpc.aio.Server) -> None:
+        """Take it away once its calls have ended, for which they have some time."""
+        task = asyncio.create_task(_stop(server, LEFT_SECONDS))
+        self._old[task] = server
+        task.add_done_callback(self._old.pop)
+
+    async def _replace(self, host: str, port: int) -> None:
+        """What is bound is kept until it starts: gRPC does not give back the port of one that never did."""
+        if self._bound is None:
+            server = self._new_server()
             listen(server, host, port, self._setting, self._certificates)
-        except AddressInUse:
-            return False
-        self.server = server
-        await server.start()
-        return True
+            self._bound = server
+        await self._bound.start()
+        self._server, self._bound = self._bound, None
+
+    def _tell(self, address: str, reason: str) -> None:
+        """Why nobody listens, once for each reason; "" where somebody does."""
+        if self._server is not None and reason:
+            log.warning("gRPC server cannot be watched", reason=reason)
+        elif reason != self._unheard:
+            self._on_unheard(reason)
+            if reason:
+                log.error("nobody listens for gRPC yet", address=address, reason=reason)
+            self._unheard = reason
 
 
-async def _end(server: grpc.aio.Server) -> None:
-    """Take away what is left of a server that has ended by itself; its calls have some time to end."""
-    await server.stop(LEFT_SECONDS)
+async def why_ended(server: grpc.aio.Server) -> Exception | None:
+    """What ended a server by itself; None of one that has not ended after a while.
 
-
-def listen(
-    server: grpc.Server | grpc.aio.Server,
-    host: str,
-    port: int,
-    setting: str,
-    certificates: Certificates | None = None,
-) -> int:
-    """Bind a server that starts later to a port (a free one for 0); return it. Raises AddressInUse.
-
-    setting: what the port is called where it is taken. certificates: None for plaintext.
+    Raises what the waiting itself met: a server that has ended raises one and the same error from each wait.
     """
-    address = address_of(host, port)
     try:
-        try_to_bind(host, port)
-        if certificates is not None:
-            return server.add_secure_port(address, _credentials(certificates))
-        return server.add_insecure_port(address)
-    except (OSError, RuntimeError) as error:
-        raise address_in_use(setting, host, port, error) from error
+        await server.wait_for_termination(WATCH_SECONDS)
+    except Exception as error:
+        if await _is_raised_again(server, error):
+            return error
+        raise
+    return None
 
 
-def address_of(host: str, port: int) -> str:
-    """As gRPC wants it."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+async def _is_raised_again(server: grpc.aio.Server, error: Exception) -> bool:
+    try:
+        await server.wait_for_termination(0)
+    except Exception as again:  # noqa: BLE001 - compared
+        return again is error
+    return False
 
 
-def address_in_use(setting: str, host: str, port: int, error: Exception) -> AddressInUse:
-    """What is told where gRPC cannot listen. setting: what the port is called."""
-    reason = getattr(error, "strerror", None) or "gRPC refuses it"
-    return AddressInUse(
-        f"{setting}: cannot listen on {address_of(host, port)}: {reason}",
-        hint=f"choose another with --{setting.replace('_', '-')}; 0 takes a free one",
-    )
-
-
-def try_to_bind(host: str, port: int) -> None:
-    """Raise OSError that says why not; gRPC would write lines of its own to standard error."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-
-
-def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """Of the identity in use; gRPC asks for a new one at each handshake, in threads of its own."""
-    given = certificates.current()
-
-    def news() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal given
-        current = certificates.current()
-        if current is given:
-            return None
-        given = current
-        return _configuration(current)
-
-    return grpc.dynamic_ssl_server_credentials(
-        _configuration(given),
-        news,  # type: ignore[arg-type]  # None is that nothing has changed, see the function's docs
-        require_client_authentication=given.client_ca_pem is not None,
-    )
-
-
-def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
-    pairs = [(identity.key_pem, identity.chain_pem)]
-    return grpc.ssl_server_certificate_configuration(pairs, root_certificates=identity.client_ca_pem)
+async def _stop(server: grpc.aio.Server, grace_seconds: float) -> None:
+    """Return when its calls have ended, or were ended after the grace period."""
+    try:
+        await server.stop(grace_seconds)
+    except Exception:  # noqa: BLE001 - of the server's own end, whose first stop raises it and waits for nothing
+        await server.stop(grace_seconds)

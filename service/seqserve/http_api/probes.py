@@ -61,4 +61,6 @@ class Probes:
             for version in self.repository.versions()
         ]
         document = {"ready": is_ready, "models": models, "unanswered": self.repository.unanswered()}
+        if self.repository.unheard:
+            document["reason"] = f"nobody listens for gRPC: {self.repository.unheard}"
         return JSONResponse(document, code)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from seqserve.certificates import Certificates, Identity
-from seqserve.grpc_api.listener import address_in_use, address_of, try_to_bind
+from seqserve.grpc_api.binding import address_in_use, address_of, try_to_bind
 from seqserve.native_front.calls import Calls
 from seqserve.native_front.streams import NativeStreams
 

@@ -55,11 +55,13 @@ class Repository:
     is_any_enough: one model with a READY version makes the whole ready; otherwise each must have one.
     compute_slots: batches that the engine computes at once; 0 where that is not known.
     hung_batches: those that do not end; each holds a slot, whatever becomes of its version.
+    unheard: why nobody listens for gRPC; "" where somebody does.
     """
 
     is_any_enough: bool = False
     compute_slots: int = 0
     hung_batches: int = 0
+    unheard: str = ""
     listeners: list[Listener] = field(default_factory=list)
     is_draining: bool = False
     is_engine_lost: bool = False
@@ -142,10 +144,10 @@ class Repository:
         """Whether the gateway as a whole serves: once it did, only a drain or a lost engine ends that.
 
         An engine that is away, or whose slots are all held by batches that hang, counts as lost while
-        that lasts.
+        that lasts; and so does a gRPC port on which nobody listens.
         """
         is_engine_there = not self.is_engine_lost and not self.is_engine_away() and not self.is_stuck()
-        return self._was_ready and not self.is_draining and is_engine_there
+        return self._was_ready and not self.is_draining and is_engine_there and not self.unheard
 
     def is_engine_away(self) -> bool:
         """Whether no version can answer, because what runs each of them is away for a while."""
