@@ -27,7 +27,7 @@ def keep_heap() -> None:
 
 
 def freeze_collector() -> None:
-    """To be called when the program is loaded, models apart: Python's collector looks through none of it again.
+    """To be called when the program is loaded, before models: the collector looks through none of it again.
 
     torch's 200,000 objects take it a tenth of a second, in which nobody is answered.
     """
