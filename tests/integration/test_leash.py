@@ -159,7 +159,12 @@ print(holder.stdout.readline().decode(), flush=True)
 """
     (tmp_path / "scratch").mkdir()
     running = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", gateway, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        gateway,
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert running.stdout is not None
     assert running.stderr is not None
