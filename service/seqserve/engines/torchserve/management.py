@@ -72,7 +72,7 @@ class Management:
         """Register an archive of the model store and wait for its workers.
 
         response_seconds: a worker that takes longer for one request is killed and started again.
-        Raises ArchiveInvalid where TorchServe refuses it, EngineUnavailable where it has no room to unpack it.
+        Raises ArchiveInvalid where TorchServe refuses it, EngineUnavailable where it cannot unpack it.
         """
         parameters = {
             "url": file_name, "initial_workers": workers, "batch_size": 1, "synchronous": "true",
