@@ -26,6 +26,8 @@ CALLERS = 64
 GRACE_SECONDS = 60
 PAUSE_SECONDS = 0.5
 WARM_CALLS = 200
+REFUSALS = {"python": {"UNAVAILABLE", "CANCELLED"}, "native": {"UNAVAILABLE"}}
+"""What new calls hear: grpc.aio may say CANCELLED of one that it had not begun with (docs/operations.md, Stopping)."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +95,7 @@ async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
     assert status == 0
     assert took < GRACE_SECONDS + PAUSE_SECONDS
     assert load.in_flight(moment) == ["OK"] * CALLERS
-    assert load.caller.outcomes.keys() == {"OK", "UNAVAILABLE"}
+    assert {"OK"} < load.caller.outcomes.keys() <= {"OK"} | REFUSALS[gateway.events()["listening"]["front"]]
     assert not load.caller.wrong
     assert health.result() < load.first_refusal()
     return load, took
