@@ -77,6 +77,13 @@ async def end(gateway: Served, load: Load, signalled: Awaitable[None]) -> tuple[
     return await asyncio.to_thread(gateway.end), moment
 
 
+async def until_ready(caller: Checked, model: str) -> None:
+    """Return once the model answers: a gateway serves others while one waits for TorchServe."""
+    while await caller.call(model=model) != "OK":
+        await asyncio.sleep(0.05)
+    caller.outcomes.clear()
+
+
 async def warm(load: Load) -> None:
     """Return once calls have been answered and all callers are under way."""
     while len(load.calls) < WARM_CALLS:
@@ -86,6 +93,7 @@ async def warm(load: Load) -> None:
 async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
     """Under load; returns it and the seconds from the signal to the end."""
     async with checked(gateway.grpc) as caller, asyncio.TaskGroup() as tasks:
+        await until_ready(caller, model)
         load = Load(caller)
         health = tasks.create_task(until_not_serving(gateway.health))
         for at in range(CALLERS):
@@ -148,6 +156,7 @@ def free_port() -> int:
 async def until_killed(gateway: Served, model: str) -> set[int]:
     """Callers until it is gone and they have noticed; returns the ids of all that it had started, itself among them."""
     async with checked(gateway.grpc) as caller, asyncio.TaskGroup() as tasks:
+        await until_ready(caller, model)
         for at in range(CALLERS):
             tasks.create_task(Load(caller).go_on(at, model))
         while caller.outcomes["OK"] < WARM_CALLS:
@@ -169,6 +178,7 @@ async def succession(folder: Path, store: Path, model: str, *options: str) -> fl
     moment = time.monotonic()
     with serving(folder, store, *options) as heir:
         async with checked(heir.grpc) as caller:
+            await until_ready(caller, model)
             assert (await caller.call(range(64), model=model), caller.wrong) == ("OK", 0)
             took = time.monotonic() - moment
         assert not [member for member in family if is_running(member)]

@@ -118,6 +118,7 @@ async def test_reloads_through_torchserve_fail_nobody_and_leave_nothing_of_the_o
     options = (f"--front={front}", OWN_TORCHSERVE, f"--torchserve-folder={layout.folder}")
     with serving(tmp_path, store, *options) as gateway:
         async with asked(gateway) as torchserve:
+            await torchserve.until_ready(f"{MODEL}/1")
             await until_alone(torchserve, layout, "1")
             before = descriptors(torchserve)
             last = await reloaded(gateway, store, times, FEW_CALLERS, record_property)
