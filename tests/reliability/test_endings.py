@@ -197,7 +197,7 @@ async def test_kill_9_is_unavailable_alone_and_the_next_one_takes_its_place(
 
 @needs_torchserve
 @pytest.mark.long
-@pytest.mark.parametrize("times", [5])
+@pytest.mark.parametrize("times", [pytest.param(5, id="torchserve-5")])
 async def test_kill_9_takes_torchserve_along_and_the_next_one_has_its_ports_and_its_folder(
     tmp_path: Path, paced: Path, front: str, times: int, record_property: Figures
 ) -> None:
