@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from seqserve.engines.torchserve.tokens import TOKEN_PAUSES_SECONDS
 from seqserve.errors import ArchiveInvalid, EngineUnavailable
 from support.batching import settle
-from support.running import until
-from support.torchserve import BATCH, ROWS, archive
+from support.torchserve import BATCH, archive
 from support.torchserve_world import Watched, World, running_world, watched_world
 
 BOTH = {"tiny": {"1", "2"}}
@@ -122,42 +119,6 @@ async def test_a_short_life_is_looked_at_in_time(watched: Watched) -> None:
     watched.world.endpoint.tokens.forget()
 
     assert 5.0 < await watched.world.engine.renewal.look() <= 10.0
-
-
-def set_the_clock(watched: Watched) -> None:
-    """To a time at which both tokens have expired, for the server as well."""
-    watched.world.keys.let_expire(-5.0)
-    watched.world.keys.renew("inference", "management")  # what the file tells counts no more
-
-
-async def test_nobody_notices_that_a_clock_was_set_and_tokens_have_expired(watched: Watched) -> None:
-    running = asyncio.create_task(watched.world.engine.renewal.run())
-    await settle()
-    set_the_clock(watched)
-    answer = asyncio.create_task(watched.models["1"].infer(BATCH))
-    for seconds in TOKEN_PAUSES_SECONDS:
-        await until(lambda: answer.done() or seconds in watched.time.slept)  # noqa: B023 - now
-        await watched.pass_by(seconds)
-
-    np.testing.assert_array_equal(await answer, ROWS)
-    assert watched.world.keys.numbers["inference"] == 3
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_a_look_that_is_refused_has_tokens_renewed_where_nobody_calls(watched: Watched) -> None:
-    running = asyncio.create_task(watched.world.engine.renewal.run())
-    await settle()
-    set_the_clock(watched)
-    with suppress(EngineUnavailable):
-        await watched.look()
-    await settle()
-
-    assert watched.world.keys.numbers["inference"] == 3
-    await watched.look()
-    assert watched.hung == 0
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 @asynccontextmanager

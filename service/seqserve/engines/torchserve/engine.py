@@ -99,7 +99,6 @@ class TorchServeEngine:
             is_up=lambda: self.watch.is_up,
             time=time,
         )
-        self.management.on_refused = self._predictions.on_refused = self.renewal.call
         self._models: dict[Key, TorchServeModel] = {}
         self._device = "cpu"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,6 @@ class Management:
     """Registers models and looks at them.
 
     Everything raises EngineUnavailable where TorchServe does not answer.
-
-    on_refused: called when a token is refused; to be set by who can have another one made.
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class Management:
     ) -> None:
         self._endpoint = endpoint
         self._time = time or Time()
-        self.on_refused: Callable[[], None] = lambda: None
         timeout = httpx.Timeout(MANAGE_SECONDS, connect=CONNECT_SECONDS)
         # trust_env off: a proxy of the environment must not see the tokens
         self._http = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
@@ -174,7 +171,6 @@ class Management:
             response = await self._request(method, path, **options)
             if not _is_about_the_token(response):
                 return response
-            self.on_refused()
             await self._time.sleep(pause_seconds)
             self._endpoint.tokens.forget()
         return await self._request(method, path, **options)

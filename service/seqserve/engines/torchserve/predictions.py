@@ -30,7 +30,6 @@ class Predictions:
     authority: the name that servers are called by, HOST:PORT; "" is what the target or TLS says.
     call_seconds: a batch without an answer for so long is lost. TorchServe kills a worker that takes too
     long, but it forgets jobs that waited for a worker that was taken away.
-    on_refused: called when a token is refused; to be set by who can have another one made.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class Predictions:
         self._channels = Channels(tls, call_seconds, self._time, authority)
         self._channel: grpc.aio.Channel | None = None
         self._target = ""
-        self.on_refused: Callable[[], None] = lambda: None
 
     def sibling(self) -> Predictions:
         """Another one with the same tokens and channels, which `connect` leads elsewhere; no aclose."""
@@ -127,7 +125,6 @@ class Predictions:
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
                     raise
-            self.on_refused()
             await self._time.sleep(pause_seconds)
             self._tokens.forget()
         return await call(authorization(self._tokens.inference()))

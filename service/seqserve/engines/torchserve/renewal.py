@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -47,16 +46,11 @@ class Renewal:
         self._spare_seconds = SHARE_LEFT * token_seconds
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._is_failing = False
-        self._is_called = asyncio.Event()
-
-    def call(self) -> None:
-        """Look at once: the server has refused a token, as it does when the clock was set."""
-        self._is_called.set()
 
     async def run(self) -> None:
         """Renew until this task is cancelled."""
         while True:
-            await self._rest(await self._pause_after_look())
+            await self._time.sleep(await self._pause_after_look())
 
     async def look(self) -> float:
         """Renew what is due, once; seconds until the next is. Raises EngineUnavailable."""
@@ -87,21 +81,6 @@ class Renewal:
             log.info("torchserve tokens are renewed again")
         self._is_failing, self._retry_seconds = False, FIRST_RETRY_SECONDS
         return min(max(pause_seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-
-    async def _rest(self, seconds: float) -> None:
-        """Until the next look is due, or called for; the pause after one that failed is kept."""
-        self._is_called.clear()
-        if self._is_failing:
-            await self._time.sleep(seconds)
-            return
-        called = asyncio.create_task(self._until_called())
-        try:
-            await self._time.wait([called], seconds)
-        finally:
-            called.cancel()
-
-    async def _until_called(self) -> None:
-        await self._is_called.wait()
 
     def _note_failure(self, reason: str) -> float:
         if not self._is_failing and self._is_up():
