@@ -56,9 +56,20 @@ class Load:
         """Outcomes of the calls that were under way then."""
         return [outcome for began, ended, outcome in self.calls if began < moment < ended]
 
+    def refusals(self) -> list[tuple[float, bool]]:
+        """Of the calls that were not answered: when each began, and whether the gateway itself refused it."""
+        began = [began for began, _, outcome in self.calls if outcome != "OK"]
+        return list(zip(began, map(is_refusal, self.caller.errors), strict=True))
+
     def first_refusal(self) -> float:
         """When the first call that was not answered ended."""
         return min(ended for _, ended, outcome in self.calls if outcome != "OK")
+
+
+def is_refusal(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the gateway said that it ends; a call that is dropped fails in other words."""
+    details = [value for key, value in error.trailing_metadata() or () if key == "grpc-status-details-bin"]
+    return any(b"SHUTTING_DOWN" in each for each in details if isinstance(each, bytes))
 
 
 async def until_not_serving(address: str) -> float:
@@ -106,6 +117,9 @@ async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
     assert {"OK"} < load.caller.outcomes.keys() <= {"OK"} | REFUSALS[gateway.events()["listening"]["front"]]
     assert not load.caller.wrong
     assert health.result() < load.first_refusal()
+    refusing = min(began for began, is_own in load.refusals() if is_own)
+    assert [began for began, is_own in load.refusals() if began < refusing and not is_own] == [], "lost"
+    assert set(load.in_flight(refusing)) == {"OK"}
     return load, took
 
 

@@ -30,6 +30,8 @@ from support.torchscript import scripted
 
 CALLERS, FEW_CALLERS = 16, 4
 """Few where each version starts a process of TorchServe's, which wants the same cores."""
+ROWS = (1, 1, 1, 3 * SIGNATURE.max_batch_size)
+"""Of the calls of each caller in turn: one row, or so many that they take several batches, all of one version."""
 BROKEN = 5
 """Every fifth version is: cut short, or sound with answers that its golden rows do not hold."""
 
@@ -78,8 +80,9 @@ async def reloaded(gateway: Served, store: Path, times: int, callers: int, recor
     """So many versions under load, which nobody notices; returns the one that serves in the end."""
     ended = asyncio.Event()
     async with checked(gateway.grpc) as caller, asyncio.TaskGroup() as tasks:
-        for _ in range(callers):
-            tasks.create_task(caller.call_until(ended))
+        for at in range(callers):
+            tasks.create_task(caller.call_until(ended, rows=ROWS[at % len(ROWS)]))
+        await until_answered_by(caller, "1")
         began = time.monotonic()
         refused = await reload(gateway, store, caller, times)
         ended.set()
