@@ -17,6 +17,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from support.checked import Checked, Figures, checked
+from support.oip import details_of
 from support.own_torchserve import OWN_TORCHSERVE, needs_torchserve, on_each_front
 from support.paced import PACED, put_paced
 from support.running import is_running
@@ -68,8 +69,8 @@ class Load:
 
 def is_refusal(error: grpc.aio.AioRpcError) -> bool:
     """Whether the gateway said that it ends; a call that is dropped fails in other words."""
-    details = [value for key, value in error.trailing_metadata() or () if key == "grpc-status-details-bin"]
-    return any(b"SHUTTING_DOWN" in each for each in details if isinstance(each, bytes))
+    info = details_of(error).get("ErrorInfo")
+    return info is not None and info.reason == "SHUTTING_DOWN"
 
 
 async def until_not_serving(address: str) -> float:
