@@ -26,7 +26,7 @@ from support.archives import make_archive
 from support.engines import FakeEngine
 from support.gateway import running_gateway
 from support.http2 import END_HEADERS, END_STREAM, call_headers, connected, frame, header_block
-from support.running import until
+from support.running import LIMIT_SECONDS, until
 
 HOST = "127.0.0.1"
 LIMITS = GrpcLimits(2**20, 64, 64, 3600.0, 1.0, 60.0, 3600.0)
@@ -65,7 +65,10 @@ class Listening:
     async def ask(self) -> bytes:
         """Over a connection of its own, for which it waits."""
         own = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 100)]
-        async with grpc.aio.insecure_channel(f"{HOST}:{self.port}", own) as channel:
+        async with (
+            asyncio.timeout(LIMIT_SECONDS),
+            grpc.aio.insecure_channel(f"{HOST}:{self.port}", own) as channel,
+        ):
             return bytes(await channel.unary_unary("/held/Call")(b"hello", wait_for_ready=True))
 
 

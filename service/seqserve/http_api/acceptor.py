@@ -8,6 +8,7 @@ backlog before it waits, and writes a traceback each time: 2,048 of them a secon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Collection
 
@@ -17,7 +18,7 @@ from seqserve.http_api.connection import Connection, ConnectionConfig
 from seqserve.http_api.tls import Tls
 
 RETRY_SECONDS = 1.0
-"""Until the next try where the system has no file or memory for a connection, as in asyncio's own server."""
+"""Until the next try after a fault, as in asyncio's own server; most are a want of files or of memory."""
 
 log = structlog.get_logger()
 
@@ -56,22 +57,31 @@ class Acceptor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept_all(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, _ = await loop.sock_accept(listening)
+                await self._accept(listening)
             except ConnectionAbortedError:  # gone before it was taken
                 continue
-            except OSError as error:
-                log.warning("no connection can be accepted", error=error.strerror)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next one is to be accepted
+                with contextlib.suppress(Exception):  # a log without memory
+                    log.warning("no connection can be accepted", error=_words(error))
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if self._is_full():
-                accepted.close()
-                self._limits.on_refused()
-            else:
-                self._welcome(accepted)
-            await asyncio.sleep(0)  # sock_accept does not wait while there are more
+
+    async def _accept(self, listening: socket.socket) -> None:
+        accepted, _ = await asyncio.get_running_loop().sock_accept(listening)
+        try:
+            self._take(accepted)
+        except BaseException:
+            accepted.close()
+            raise
+        await asyncio.sleep(0)  # sock_accept does not wait while there are more
+
+    def _take(self, accepted: socket.socket) -> None:
+        if self._is_full():
+            accepted.close()
+            self._limits.on_refused()
+        else:
+            self._welcome(accepted)
 
     def _is_full(self) -> bool:
         """One whose handshake has just ended is in both."""
@@ -91,5 +101,10 @@ class Acceptor:
         except OSError:  # a caller's fault: no TLS, no certificate, too slow, gone
             pass
         except Exception:  # whatever of ours: the caller hears of it by the end of the connection
-            log.exception("a connection cannot be taken")
             accepted.close()
+            log.exception("a connection cannot be taken")
+
+
+def _words(error: Exception) -> str:
+    """The system's where they are its own."""
+    return getattr(error, "strerror", None) or repr(error)
