@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
 from seqserve.engines.base import batch_headers
 from seqserve.engines.timing import Time
+from seqserve.engines.torchserve.management import Management
 from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.tokens import KeyFile, NoTokens, TokenFile
 from seqserve.engines.torchserve.wire import request_of
@@ -59,16 +61,25 @@ async def test_a_renewed_token_is_read_from_the_file(world: World, tmp_path: Pat
     assert not world.presence.away
 
 
-async def test_a_token_that_counts_before_its_file_is_written_is_waited_for(tmp_path: Path) -> None:
-    keys, pauses = Keys(tmp_path / "key_file.json"), list[float]()
+def written_after(seconds: float, keys: Keys, pauses: list[float]) -> Time:
+    """Time that passes at once, until the file is written."""
 
-    async def write_at_last(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
+    async def pause(pause_seconds: float) -> None:
+        before = sum(pauses)
+        pauses.append(pause_seconds)
+        if before < seconds <= sum(pauses):
             keys.write()
 
+    return Time(sleep=pause)
+
+
+@pytest.mark.parametrize("late_seconds", [0.1, 1.5])
+async def test_a_token_that_counts_before_its_file_is_written_is_waited_for(
+    tmp_path: Path, late_seconds: float
+) -> None:
+    keys, pauses = Keys(tmp_path / "key_file.json"), list[float]()
     async with serving(FakeInference(token=lambda: keys.of("inference"))) as port:
-        predictions = Predictions(KeyFile(keys.path), time=Time(sleep=write_at_last))
+        predictions = Predictions(KeyFile(keys.path), time=written_after(late_seconds, keys, pauses))
         predictions.connect(f"127.0.0.1:{port}")
         await predictions.predict(REQUEST)
         assert pauses == []
@@ -76,8 +87,25 @@ async def test_a_token_that_counts_before_its_file_is_written_is_waited_for(tmp_
         await predictions.predict(REQUEST)
         await predictions.aclose()
 
-    assert len(pauses) == 3
-    assert 0 < sum(pauses) < 1
+    assert late_seconds <= sum(pauses) < late_seconds + 1
+
+
+@pytest.mark.parametrize("late_seconds", [0.1, 1.5])
+async def test_a_management_token_whose_file_comes_late_is_waited_for(
+    world: World, late_seconds: float
+) -> None:
+    pauses = list[float]()
+    management = Management(
+        world.endpoint,
+        httpx.MockTransport(world.management),
+        time=written_after(late_seconds, world.keys, pauses),
+    )
+    assert await management.models() == {}
+    world.keys.renew("management")
+    assert await management.models() == {}
+    await management.aclose()
+
+    assert late_seconds <= sum(pauses) < late_seconds + 1
 
 
 async def test_tokens_that_stay_wrong_are_an_outage(tmp_path: Path) -> None:

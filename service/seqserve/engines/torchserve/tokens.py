@@ -13,8 +13,11 @@ from seqserve.errors import EngineUnavailable
 TokenKind = Literal["inference", "management"]
 KINDS: tuple[TokenKind, ...] = ("inference", "management")
 
-TOKEN_PAUSES_SECONDS = (0.0, 0.05, 0.2)
-"""A new token counts a moment before its file is written; the token is read again after each of these."""
+TOKEN_PAUSES_SECONDS = (0.0, 0.05, 0.2, 0.5, 1.0)
+"""A new token counts a moment before its file is written; the token is read again after each of these.
+
+Together they are also the time that a refusal leaves for a renewal, which a busy JVM may take long to answer.
+"""
 
 Metadata = tuple[tuple[str, str], ...]
 
