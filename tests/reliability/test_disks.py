@@ -18,7 +18,7 @@ from support.checked import ask_over_http, checked, web_of
 from support.exposition import total
 from support.own_torchserve import OWN_TORCHSERVE, needs_torchserve
 from support.running import until
-from support.served import Served, serving, started
+from support.served import SEQSERVE, Served, serving, started
 
 SMALL_BYTES = 512 << 10
 ROWS = range(64)
@@ -57,6 +57,18 @@ def full(folder: Path, *, but_for_bytes: int = 0) -> Iterator[None]:
     filler.unlink()
 
 
+@contextlib.contextmanager
+def full_to_the_last_byte(folder: Path, log: Path) -> Iterator[None]:
+    """The same, also of a log that is written at its end: what it holds of its last page is filled as well."""
+    with full(folder):
+        with log.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"\n")
+        size = log.stat().st_size
+        yield
+        assert log.stat().st_size == size, "there was room, so that nothing is shown"
+
+
 async def answered(gateway: Served, *versions: str) -> None:
     """Both APIs answer, and right; the versions that do are these."""
     async with checked(gateway.grpc) as caller, web_of(gateway.http) as web:
@@ -81,38 +93,50 @@ async def test_a_full_store_refuses_what_was_cut_short_and_takes_it_once_there_i
             await answered(gateway, "2")
 
 
-@pytest.mark.long
-async def test_a_log_that_finds_no_room_stops_nobody(tmp_path: Path, store: Path, front: str) -> None:
+@contextlib.contextmanager
+def logging_on_a_small_disk(folder: Path, store: Path, front: str) -> Iterator[tuple[Served, Path]]:
+    """A gateway that serves, and where its log lies."""
     with (
-        mounted(tmp_path / "log", f"size={SMALL_BYTES}") as log,
+        mounted(folder / "log", f"size={SMALL_BYTES}") as log,
         started(log, store, f"--front={front}", "--watch-interval-seconds=0.2") as gateway,
     ):
         gateway.wait_for("serving")
-        with full(log):
-            written = gateway.log.stat().st_size
-            (store / f"{MODEL}-2.mar").write_bytes(b"none")
-            (store / f"{MODEL}-2.mar.sha256").write_text(f"{'0' * 64}  {MODEL}-2.mar\n")
-            while not await total(gateway.http, "seqserve_reloads_total", result="refused"):
-                await answered(gateway, "1")
-            await answered(gateway, "1")
-            assert gateway.log.stat().st_size - written < 4096, (
-                "there was room for it, so that nothing is shown"
-            )
+        yield gateway, log
+
+
+async def refused_one(gateway: Served, store: Path) -> None:
+    """It has refused version 2, which a line of its log is about, and answers on."""
+    (store / f"{MODEL}-2.mar").write_bytes(b"none")
+    (store / f"{MODEL}-2.mar.sha256").write_text(f"{'0' * 64}  {MODEL}-2.mar\n")
+    while not await total(gateway.http, "seqserve_reloads_total", result="refused"):
+        await answered(gateway, "1")
+
+
+@pytest.mark.long
+async def test_a_log_that_finds_no_room_stops_nobody(tmp_path: Path, store: Path, front: str) -> None:
+    """Neither calls, nor a new version, nor the end."""
+    with (
+        logging_on_a_small_disk(tmp_path, store, front) as (gateway, log),
+        full_to_the_last_byte(log, gateway.log),
+    ):
+        await refused_one(gateway, store)
+        bring(store, "3", is_broken=False)
+        async with checked(gateway.grpc) as caller:
+            while "3" not in caller.versions:
+                assert await caller.call() == "OK"
+        await answered(gateway, "3")
         assert gateway.end() == 0
 
 
 @pytest.mark.long
-async def test_a_log_that_finds_no_room_does_not_keep_it_from_ending(
-    tmp_path: Path, models: Path, front: str
+async def test_a_log_that_finds_room_again_says_how_much_it_lacks(
+    tmp_path: Path, store: Path, front: str
 ) -> None:
-    with (
-        mounted(tmp_path / "log", f"size={SMALL_BYTES}") as log,
-        started(log, models, f"--front={front}") as gateway,
-    ):
-        gateway.wait_for("serving")
-        with full(log):
-            await answered(gateway, "1")
-            assert gateway.end() == 0
+    with logging_on_a_small_disk(tmp_path, store, front) as (gateway, log):
+        with full_to_the_last_byte(log, gateway.log):
+            await refused_one(gateway, store)
+        assert gateway.end() == 0
+        assert gateway.events()["log lines lost"]["lines"] > 0
 
 
 @pytest.mark.long
@@ -142,7 +166,7 @@ async def test_it_needs_no_file_system_but_a_folder_for_temporary_files(
     inside = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(temporary))
     if shutil.which("unshare") is None or not can_run(*inside, "true"):
         pytest.skip("needs unshare, and the right to mount")
-    program = (*inside, os.fspath(shutil.which("seqserve") or "seqserve"))
+    program = (*inside, str(SEQSERVE))
     with started(tmp_path, models, f"--front={front}", program=program, TMPDIR=str(temporary)) as gateway:
         gateway.wait_for("serving")
         await answered(gateway, "1")

@@ -136,7 +136,8 @@ def started(
         *TORCHSERVE_ON_FREE_PORTS,
         *options,
     ]
-    with log.open("wb") as errors:
+    log.write_bytes(b"")
+    with log.open("ab") as errors:  # at its end, as shells' `>>` and services' logs are written
         process = subprocess.Popen(command, stderr=errors, cwd=cwd, env=environment(**settings))
     try:
         yield Served(process, log)
