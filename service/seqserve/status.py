@@ -39,9 +39,15 @@ TABLE: dict[type[errors.SeqserveError], Status] = {
 UNKNOWN = Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
+def in_our_words(error: BaseException) -> BaseException:
+    """The error itself; a want of memory is overload, whoever met it."""
+    return errors.Overloaded("no memory for this request") if isinstance(error, MemoryError) else error
+
+
 def status_of(error: BaseException) -> Status:
     """The row of the nearest ancestor in TABLE; INTERNAL for anything that is not ours."""
-    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), UNKNOWN)
+    kinds = type(in_our_words(error)).__mro__
+    return next((TABLE[kind] for kind in kinds if kind in TABLE), UNKNOWN)
 
 
 def describe(error: BaseException, request_id: str) -> status_pb2.Status:
@@ -49,6 +55,7 @@ def describe(error: BaseException, request_id: str) -> status_pb2.Status:
 
     An INTERNAL error's own text stays in the log; the client gets the request id to ask about.
     """
+    error = in_our_words(error)
     code = status_of(error).grpc
     if code is StatusCode.INTERNAL:
         return _status(code, f"internal error; request id {request_id}", "INTERNAL", request_id)

@@ -54,6 +54,7 @@ def test_every_error_has_a_row_of_its_own_or_of_an_ancestor_below_the_root(
         (errors.EngineUnavailable("away"), StatusCode.UNAVAILABLE, 503),
         (errors.ShuttingDown("draining"), StatusCode.UNAVAILABLE, 503),
         (errors.Overloaded("full"), StatusCode.RESOURCE_EXHAUSTED, 429),
+        (MemoryError("Unable to allocate 49 MiB"), StatusCode.RESOURCE_EXHAUSTED, 429),
         (errors.DeadlineExceeded("late"), StatusCode.DEADLINE_EXCEEDED, 504),
         *[(error, StatusCode.INTERNAL, 500) for error in INTERNAL],
     ],

@@ -19,11 +19,12 @@ from seqserve.errors import (
 )
 from seqserve.http_api.documents import Refusal
 from seqserve.request_ids import REQUEST_ID
-from seqserve.status import describe, retry_seconds, status_of
+from seqserve.status import describe, in_our_words, retry_seconds, status_of
 
 
-def refusal(error: Exception, request_id: str) -> Response:
+def refusal(error: BaseException, request_id: str) -> Response:
     """What a caller may know of an error; of one that is not theirs, the id to ask about."""
+    error = in_our_words(error)
     status = describe(error, request_id)
     info = error_details_pb2.ErrorInfo()
     status.details[0].Unpack(info)
@@ -40,7 +41,7 @@ def refusal(error: Exception, request_id: str) -> Response:
     return _response(body, status_of(error).http, headers)
 
 
-def _challenge(error: Exception) -> str:
+def _challenge(error: BaseException) -> str:
     """What a caller is to come back with, "" where nothing would help. Source: RFC 6750."""
     bearer = 'Bearer realm="seqserve"'
     if isinstance(error, Unauthenticated):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from seqserve.errors import InvalidRequest, Overloaded, Unavailable
 from seqserve.native_front import _native
-from seqserve.status import retry_seconds, status_of
+from seqserve.status import in_our_words, retry_seconds, status_of
 
 KEPT_FAULTS = 1024
 """A batch's fault is asked for as soon as the event loop has a turn; so many may come before."""
@@ -37,8 +37,9 @@ class Faults:
             self._errors[number] = error
             if len(self._errors) > KEPT_FAULTS:
                 self._errors.popitem(last=False)
-        code: int = status_of(error).grpc.value[0]
-        return _native.EngineFault(number, code, str(error), _reason_of(error), _retry_after_ns(error))
+        told = in_our_words(error)
+        code: int = status_of(told).grpc.value[0]
+        return _native.EngineFault(number, code, str(told), _reason_of(told), _retry_after_ns(told))
 
     def find(self, number: int) -> Exception:
         """The error of that number, or one that says that nobody knows."""
@@ -57,11 +58,11 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [cause for cause in (each.__cause__, each.__context__) if cause is not None]
 
 
-def _reason_of(error: Exception) -> str:
+def _reason_of(error: BaseException) -> str:
     if isinstance(error, InvalidRequest):
         return error.detail
     return str(getattr(error, "reason", "INTERNAL"))
 
 
-def _retry_after_ns(error: Exception) -> int:
+def _retry_after_ns(error: BaseException) -> int:
     return int(retry_seconds(error) * 1e9) if isinstance(error, Overloaded | Unavailable) else -1
