@@ -248,7 +248,7 @@ def _decoded(blob: bytes, format_name: str, size: tuple[int, int], channels: int
         if image.size == size:
             image.load()
             return _converted(image, channels)
-    except _UnsupportedError:
+    except (_UnsupportedError, MemoryError):
         raise
     except Exception as error:  # Pillow raises what it likes on damaged files, some of it when it converts
         raise _BrokenError(f"a {format_name} that cannot be decoded") from error

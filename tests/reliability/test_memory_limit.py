@@ -1,24 +1,45 @@
-"""A real gateway that gets no more memory: what does not fit fails alone, or the process ends; no answer is wrong."""
+"""A real gateway that gets no more memory: what does not fit fails alone as long as it is Python that finds none.
+
+Where gRPC's core or the native front find none, C++ ends the process, and whoever started it starts the next one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import resource
+import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import struct
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 
+import grpc
+import httpx
 import numpy as np
 import pytest
+import torch
 
-from support.checked import CALL_SECONDS, Checked, Figures, checked
+from seqserve.pb import inference_pb2 as pb
+from soak.truth import HANDLER, IMAGES, SIGNATURE, expected, network
+from support.archives import FloatArray, make_archive
+from support.checked import CALL_SECONDS, Checked, Figures, ask_over_http, checked, web_of
+from support.oip import inference_stub, rows_of
+from support.pictures import PNG_MAGIC, chunk
 from support.served import Served, serving
+from support.torchscript import scripted
 
 SPARE_BYTES = 96 << 20
 EXAMPLES = 1024
 LARGE_AT_ONCE = 64
 """Of 3 MB each, and as much again in every copy."""
+SIDE, BYTES_A_PIXEL = 4000, 8
+TURNS = 5
+RESIZED = "resized"
 WANT_OF_MEMORY = {"OK", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "UNAVAILABLE"}
 """UNKNOWN: gRPC itself had no memory to take the message up. UNAVAILABLE: the process has ended."""
 ENDED_BY_ITSELF = {-signal.SIGABRT, -signal.SIGSEGV}
@@ -40,19 +61,106 @@ async def large(caller: Checked) -> str:
     return await caller.call(np.arange(EXAMPLES) % 64)
 
 
-@pytest.mark.long
-async def test_requests_that_find_no_memory_fail_alone(
+@cache
+def large_picture() -> bytes:
+    """A black PNG of some 100 KB, which is 128 MB once it is inflated."""
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, 6, 0, 0, 0)
+    rows = zlib.compress(bytes(SIDE * (1 + SIDE * BYTES_A_PIXEL)), 1)
+    return PNG_MAGIC + chunk("IHDR", header) + chunk("IDAT", rows) + chunk("IEND", b"")
+
+
+def put_resizing(store: Path) -> None:
+    """`digit`'s network for pictures of any size."""
+    golden = IMAGES[:8].reshape(-1, 784), expected("1")[:8]
+    members = {"resized.pt": scripted(network("1")), "handler.py": HANDLER}
+    signature = SIGNATURE.model_copy(update={"resize": True})
+    make_archive(store, RESIZED, "1", signature=signature, golden=golden, replace=members)
+
+
+@cache
+def answer_to_black() -> FloatArray:
+    """What the eager module gives for it."""
+    with torch.inference_mode():
+        answer: FloatArray = network("1")(torch.zeros(1, 784)).numpy()
+    return answer
+
+
+async def picture_over_grpc(caller: Checked) -> str:
+    request = pb.ModelInferRequest(model_name=RESIZED)
+    sent = request.inputs.add(name="image", datatype="BYTES", shape=[1])
+    sent.contents.bytes_contents.append(large_picture())
+    try:
+        reply = await inference_stub(caller.channel).ModelInfer(request, timeout=CALL_SECONDS)
+    except grpc.aio.AioRpcError as refusal:
+        return refusal.code().name
+    np.testing.assert_allclose(rows_of(reply), answer_to_black(), atol=1e-5)
+    return "OK"
+
+
+async def picture_over_http(web: httpx.AsyncClient) -> int:
+    data = [base64.b64encode(large_picture()).decode()]
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"content_type": "base64"}}
+    reply = await web.post(f"/v2/models/{RESIZED}/infer", json={"inputs": [tensor | {"data": data}]})
+    if reply.status_code == httpx.codes.OK:
+        answer = np.array(reply.json()["outputs"][0]["data"], np.float32).reshape(1, -1)
+        np.testing.assert_allclose(answer, answer_to_black(), atol=1e-5)
+    return reply.status_code
+
+
+@asynccontextmanager
+async def neighbours(gateway: Served) -> AsyncIterator[Checked]:
+    """One who asks over gRPC without end, and one over HTTP, who notes its status as an outcome too."""
+    ended = asyncio.Event()
+    async with checked(gateway.grpc) as caller, web_of(gateway.http) as web:
+
+        async def ask_web() -> None:
+            while not ended.is_set():
+                caller.outcomes[str(await ask_over_http(web))] += 1
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(caller.call_until(ended))
+            tasks.create_task(ask_web())
+            yield caller
+            ended.set()
+
+
+async def test_a_picture_that_finds_no_memory_is_refused_alone(
     tmp_path: Path, models: Path, front: str, record_property: Figures
 ) -> None:
+    """Over both APIs; neighbours with small requests are answered, and rightly, as if nothing were."""
+    store = shutil.copytree(models, tmp_path / "store")
+    put_resizing(store)
+    with serving(tmp_path, store, f"--front={front}") as gateway:
+        async with checked(gateway.grpc) as caller, web_of(gateway.http) as web:
+            assert [await picture_over_grpc(caller), await picture_over_http(web)] == ["OK", 200]
+            async with neighbours(gateway) as others:
+                with confined(gateway.process.pid):
+                    refused = [await picture_over_grpc(caller) for _ in range(TURNS)]
+                    refused += [await picture_over_http(web) for _ in range(TURNS)]
+            last = [await picture_over_grpc(caller), await picture_over_http(web)]
+    record_property("pictures", dict(Counter(map(str, refused))))
+    record_property("neighbours", dict(others.outcomes))
+    assert refused == ["RESOURCE_EXHAUSTED"] * TURNS + [429] * TURNS
+    assert others.outcomes.keys() == {"OK", "200"}
+    assert not others.wrong
+    assert last == ["OK", 200]
+
+
+@pytest.mark.long
+async def test_where_nothing_is_left_no_answer_is_wrong_and_nothing_hangs(
+    tmp_path: Path, models: Path, front: str, record_property: Figures
+) -> None:
+    """It serves on, or the process ends by itself."""
     with serving(tmp_path, models, f"--front={front}", "--max-queue-size=100000") as gateway:
         async with checked(gateway.grpc) as caller:
             assert await large(caller) == "OK"
             with confined(gateway.process.pid):
                 await asyncio.gather(*(large(caller) for _ in range(LARGE_AT_ONCE)))
+            is_well = await served_or_ended(gateway, caller)
             record_property("outcomes", dict(caller.outcomes))
+            assert is_well
             assert not caller.wrong
             assert caller.outcomes.keys() <= WANT_OF_MEMORY
-            assert await served_or_ended(gateway, caller)
 
 
 async def served_or_ended(gateway: Served, caller: Checked) -> bool:

@@ -90,8 +90,12 @@ PROMISES = (
         ("reliability/test_descriptors",),
     ),
     Promise(
-        "a request that finds no memory fails alone, as long as the system lets it",
-        ("reliability/test_memory_limit",),
+        "a picture that finds no memory is RESOURCE_EXHAUSTED (429), and neighbours with small requests are answered rightly",
+        ("reliability/test_memory_limit::test_a_picture",),
+    ),
+    Promise(
+        "where no memory at all is left (C++ ends the process then) no answer is wrong and nothing hangs",
+        ("reliability/test_memory_limit::test_where_nothing",),
     ),
     Promise(
         "who reads nothing, does nothing or sends garbage costs the others nothing",
