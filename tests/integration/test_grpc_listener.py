@@ -19,6 +19,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
 from seqserve.grpc_api import binding, listener
+from seqserve.grpc_api.boundary import Handler
 from seqserve.grpc_api.limits import GrpcLimits
 from seqserve.grpc_api.listener import GrpcListener
 from support import http2
@@ -42,7 +43,7 @@ class Held:
     running: int = 0
     is_free: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> Handler:
         method = grpc.unary_unary_rpc_method_handler(self._answer)
         return grpc.method_handlers_generic_handler("held", {"Call": method})
 
@@ -69,7 +70,7 @@ class Listening:
             asyncio.timeout(LIMIT_SECONDS),
             grpc.aio.insecure_channel(f"{HOST}:{self.port}", own) as channel,
         ):
-            return bytes(await channel.unary_unary("/held/Call")(b"hello", wait_for_ready=True))
+            return bytes(await channel.unary_unary("/held/Call", bytes, bytes)(b"hello", wait_for_ready=True))
 
 
 @asynccontextmanager

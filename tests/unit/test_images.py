@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from seqserve.errors import InvalidRequest
 from seqserve.images import MAX_PIXELS, decode_image
@@ -223,6 +224,17 @@ def test_the_largest_picture_that_is_resized() -> None:
 def test_a_model_of_images_beyond_the_bounds_takes_them_as_they_are() -> None:
     wide = np.arange(5000, dtype=np.uint16).astype(np.uint8)[np.newaxis]
     np.testing.assert_array_equal(decode_image(_saved(wide), _signature(1, 1, 5000, resize=True), 0), wide)
+
+
+@pytest.mark.parametrize("where", ["load", "convert"])
+def test_a_want_of_memory_is_no_broken_file(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    blob = _saved(PIXELS)
+    monkeypatch.setattr(PngImageFile, where, fail)
+    with pytest.raises(MemoryError):
+        decode_image(blob, GREY, 0)
 
 
 def test_a_model_without_images_is_the_callers_mistake() -> None:

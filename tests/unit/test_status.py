@@ -118,6 +118,15 @@ def test_what_is_worth_a_retry_says_when(
     assert info.reason == reason
 
 
+def test_a_want_of_memory_is_worth_a_retry_and_says_nothing_of_its_own() -> None:
+    error = MemoryError("Unable to allocate 49.0 MiB for an array with shape (16384, 784)")
+    status, reply = describe(error, "order-7"), refusal(error, "order-7")
+
+    assert set(details(status)) == {"ErrorInfo", "RetryInfo"}
+    assert status.message == json.loads(bytes(reply.body))["error"] == "no memory for this request"
+    assert (reply.status_code, "Retry-After" in reply.headers) == (429, True)
+
+
 @pytest.mark.parametrize(
     "error",
     [errors.ModelNotFound("nobody"), errors.DeadlineExceeded("late")],
