@@ -94,7 +94,7 @@ PROMISES = (
         ("reliability/test_memory_limit::test_a_picture",),
     ),
     Promise(
-        "where no memory at all is left (C++ ends the process then) no answer is wrong and nothing hangs",
+        "where not even a message finds memory, which may end the process, no answer is wrong and nothing hangs",
         ("reliability/test_memory_limit::test_where_nothing",),
     ),
     Promise(
