@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,10 +47,19 @@ def main(names: tuple[str, ...], executions: int, seconds: int, tools: Path, rep
     plan = Plan(executions, seconds, tools.absolute())
     found = []
     for name in names or (*TARGETS, *FRONTS, SCHEMA):
-        found.append(_kind(name)(name, plan))
+        found.append(_ended(name, plan))
         _say(found[-1][0])
     click.echo("\n".join(line for line, _ in found))
     sys.exit(1 if any(has_failed for _, has_failed in found) else 0)
+
+
+def _ended(name: str, plan: Plan) -> Found:
+    """One to its end; where it ends by an error of ours, the others still have their turn."""
+    try:
+        return _kind(name)(name, plan)
+    except Exception as error:  # noqa: BLE001 - see above
+        _say(traceback.format_exc())
+        return f"{name}: FAILED {error!r}", True
 
 
 def _kind(name: str) -> Callable[[str, Plan], Found]:
