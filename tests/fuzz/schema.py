@@ -58,6 +58,12 @@ class Checked:
         """How many requests it made."""
         return "; ".join(re.findall(r"^ *([0-9]+ generated.*)$", self.words, re.MULTILINE))
 
+    @property
+    def requests(self) -> str:
+        """Their number alone."""
+        made = sum(int(count) for count in re.findall(r"^ *([0-9]+) generated", self.words, re.MULTILINE))
+        return f"{made:,} requests"
+
 
 def check_schema(schemathesis: Path, examples: int, say: Say) -> Checked:
     """All checks, of each operation so many examples for any model and for one that is there.

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from fuzz import __main__ as command
 from fuzz.attacks import Attack
 from fuzz.front import send_all
+from fuzz.page import Found
 from fuzz.targets import TARGETS
 from support.served import Served
 
@@ -75,10 +76,10 @@ async def test_a_gateway_that_has_ended_is_a_fault_and_what_was_sent_is_kept(
 
 
 def test_a_target_that_cannot_be_run_ends_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def failing(name: str, _plan: object) -> command.Found:
+    def failing(name: str, _plan: object) -> Found:
         if name == "keys":
             raise OSError("no room")
-        return f"{name}: ran", False
+        return Found(name, f"{name}: ran", 0)
 
     monkeypatch.setattr(command, "_kind", lambda _: failing)
     ended = CliRunner().invoke(command.main, ["keys", "golden", f"--tools={tmp_path}"])
