@@ -26,8 +26,8 @@ def keep_heap() -> None:
         mallopt(M_ARENA_MAX, ARENAS)
 
 
-def leave_alone_what_stays() -> None:
-    """To be called when all is loaded: Python's collector looks through none of it again.
+def freeze_collector() -> None:
+    """To be called when the program is loaded, before models: the collector looks through none of it again.
 
     torch's 200,000 objects take it a tenth of a second, in which nobody is answered.
     """

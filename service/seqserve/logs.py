@@ -11,6 +11,7 @@ from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict
 
+from seqserve.log_lines import Lines
 from seqserve.printable import printable
 
 LEVELS = logging.getLevelNamesMapping()
@@ -57,6 +58,7 @@ def configure_logs(level: str, log_format: str) -> None:
         else [_plain, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     set_log_level(level)
+    lines = Lines(sys.stderr)
     structlog.configure(
         processors=[
             _threshold,
@@ -64,6 +66,6 @@ def configure_logs(level: str, log_format: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *last,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )

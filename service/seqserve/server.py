@@ -21,7 +21,7 @@ from seqserve.engine_setup import running_engine
 from seqserve.errors import EngineUnavailable
 from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
-from seqserve.heap import keep_heap, leave_alone_what_stays
+from seqserve.heap import freeze_collector, keep_heap
 from seqserve.logs import configure_logs
 from seqserve.native_front import library
 from seqserve.native_front.choice import Front, choose_front
@@ -114,7 +114,7 @@ async def _bring_up(
     gateway: Gateway, settings: Settings, archives: Sequence[Path], engines: contextlib.AsyncExitStack
 ) -> None:
     engine = await engines.enter_async_context(running_engine(settings, archives, gateway.engine_hooks))
-    leave_alone_what_stays()
+    freeze_collector()
     await gateway.load(partial(scan_store, settings.model_store), engine)
 
 

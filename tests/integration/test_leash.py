@@ -148,21 +148,28 @@ async def test_a_command_that_is_not_there_is_an_error_with_words_on_the_console
     assert "/nowhere/java" in (tmp_path / "console.log").read_text()
 
 
-async def test_a_killed_gateway_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_killed_gateway_leaves_nothing_behind_and_no_grace_is_waited_for(tmp_path: Path) -> None:
     gateway = f"""
 import subprocess, sys
 holder = subprocess.Popen(
-    [sys.executable, "-I", "-S", {str(HOLDER)!r}, "10", '["scratch"]', sys.executable, "-c", {FOREVER!r}],
+    [sys.executable, "-I", "-S", {str(HOLDER)!r}, "3600", '["scratch"]', sys.executable, "-c", {STUBBORN!r}],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 print(holder.stdout.readline().decode(), flush=True)
 {FOREVER}
 """
     (tmp_path / "scratch").mkdir()
     running = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", gateway, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        gateway,
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert running.stdout is not None
+    assert running.stderr is not None
     command_id = int(await running.stdout.readline())
+    assert await running.stderr.readline() == b"deaf\n"
     assert is_running(command_id)
 
     running.kill()

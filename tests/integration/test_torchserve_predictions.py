@@ -15,6 +15,7 @@ from seqserve.engines.torchserve.predictions import Predictions
 from seqserve.engines.torchserve.tokens import KeyFile, NoTokens, TokenFile
 from seqserve.engines.torchserve.wire import request_of
 from seqserve.errors import EngineUnavailable
+from support.tcp_relay import relay_to
 from support.torchserve import AT_ONCE, BATCH, ROWS, TINY, FakeInference, Keys, archive, serving
 from support.torchserve_world import World, running_world
 
@@ -199,4 +200,13 @@ async def test_a_batch_that_torchserve_has_lost_is_given_up() -> None:
         predictions.connect(f"127.0.0.1:{port}")
         with pytest.raises(EngineUnavailable, match="could not run"):
             await predictions.predict(REQUEST)
+        await predictions.aclose()
+
+
+async def test_a_server_that_takes_its_time_to_say_hello_is_waited_for() -> None:
+    predictions = Predictions(NoTokens())
+    async with serving(FakeInference()) as port, relay_to(f"127.0.0.1:{port}") as relay:
+        relay.delay_seconds = 0.25
+        predictions.connect(relay.address)
+        await predictions.ping(30.0)
         await predictions.aclose()

@@ -116,6 +116,17 @@ async def test_a_refused_archive_leaves_nothing_and_can_be_tried_again(world: Wo
     assert world.registered == {"tiny": {"1"}}
 
 
+async def test_an_archive_that_finds_no_room_to_be_unpacked_is_no_fault_of_its_own(
+    world: World, tmp_path: Path
+) -> None:
+    world.management.refusal = refusal("Failed to save model: tiny-1.mar")
+
+    with pytest.raises(EngineUnavailable, match="its folder is full"):
+        await world.engine.load(archive(tmp_path))
+
+    assert (world.registered, world.stored) == ({}, set())
+
+
 async def test_a_refusal_without_words_is_told_by_its_number(world: World, tmp_path: Path) -> None:
     world.management.refusal = httpx.Response(507, content=b"<html>")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -15,6 +16,8 @@ from soak.reloads import bring
 from soak.truth import MODEL, put_version
 from support.checked import ask_over_http, checked, web_of
 from support.exposition import total
+from support.own_torchserve import OWN_TORCHSERVE, needs_torchserve
+from support.running import until
 from support.served import Served, serving, started
 
 SMALL_BYTES = 512 << 10
@@ -43,12 +46,13 @@ def make_read_only(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """While nothing more can be written there."""
+def full(folder: Path, *, but_for_bytes: int = 0) -> Iterator[None]:
+    """While nothing more can be written there, or so much."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"\0" * 4096)
+    os.truncate(filler, filler.stat().st_size - but_for_bytes)
     yield
     filler.unlink()
 
@@ -143,3 +147,40 @@ async def test_it_needs_no_file_system_but_a_folder_for_temporary_files(
         gateway.wait_for("serving")
         await answered(gateway, "1")
         assert gateway.end() == 0
+
+
+async def until_answered_by(gateway: Served, version: str) -> None:
+    """Return when calls are; on the way there are those that no version is ready for."""
+    async with checked(gateway.grpc) as caller:
+        while version not in caller.versions:
+            assert await caller.call() in {"OK", "UNAVAILABLE"}
+            await asyncio.sleep(0.05)
+
+
+def waiting(gateway: Served, version: str) -> str:
+    """Why a version waits for its engine; "" of one that does not."""
+    told = gateway.events().get("model waits for its engine", {})
+    return str(told["reason"]) if told.get("version") == version else ""
+
+
+@needs_torchserve
+@pytest.mark.long
+@pytest.mark.parametrize("front", ["python"], indirect=True)
+async def test_a_version_that_torchserve_has_no_room_to_unpack_waits_for_it(
+    tmp_path: Path, front: str
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    archive_bytes = put_version(store, "1").stat().st_size
+    room = archive_bytes + archive_bytes // 3  # for its copy, and not for what is unpacked beside that
+    with mounted(tmp_path / "torchserve", f"size={8 * SMALL_BYTES}", "mode=700") as folder:
+        options = (f"--front={front}", OWN_TORCHSERVE, f"--torchserve-folder={folder}")
+        with serving(tmp_path, store, *options) as gateway:
+            await until_answered_by(gateway, "1")
+            with full(folder, but_for_bytes=room):
+                bring(store, "2", is_broken=False)
+                await until(lambda: waiting(gateway, "2"))
+                assert "cannot unpack" in waiting(gateway, "2")
+                await answered(gateway, "1")
+            await until_answered_by(gateway, "2")
+            await answered(gateway, "2")

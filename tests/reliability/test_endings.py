@@ -6,7 +6,8 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +17,26 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from support.checked import Checked, Figures, checked
-from support.paced import PACED
-from support.served import Served, serving, started
+from support.oip import details_of
+from support.own_torchserve import OWN_TORCHSERVE, needs_torchserve, on_each_front
+from support.paced import PACED, put_paced
+from support.running import is_running
+from support.served import STOP_SECONDS, TORCHSERVE_PORTS, Served, serving, started
 
 CALLERS = 64
 GRACE_SECONDS = 60
 PAUSE_SECONDS = 0.5
 WARM_CALLS = 200
+REFUSALS = {"python": {"UNAVAILABLE", "CANCELLED"}, "native": {"UNAVAILABLE"}}
+"""What new calls hear: grpc.aio may say CANCELLED of one that it had not begun with (docs/operations.md, Stopping)."""
+
+
+@pytest.fixture(scope="module")
+def paced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That model alone: each more is a process more of TorchServe's."""
+    folder = tmp_path_factory.mktemp("paced")
+    put_paced(folder)
+    return folder
 
 
 @dataclass
@@ -43,9 +57,20 @@ class Load:
         """Outcomes of the calls that were under way then."""
         return [outcome for began, ended, outcome in self.calls if began < moment < ended]
 
+    def refusals(self) -> list[tuple[float, bool]]:
+        """Of the calls that were not answered: when each began, and whether the gateway itself refused it."""
+        began = [began for began, _, outcome in self.calls if outcome != "OK"]
+        return list(zip(began, map(is_refusal, self.caller.errors), strict=True))
+
     def first_refusal(self) -> float:
         """When the first call that was not answered ended."""
         return min(ended for _, ended, outcome in self.calls if outcome != "OK")
+
+
+def is_refusal(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the gateway said that it ends; a call that is dropped fails in other words."""
+    info = details_of(error).get("ErrorInfo")
+    return info is not None and info.reason == "SHUTTING_DOWN"
 
 
 async def until_not_serving(address: str) -> float:
@@ -64,6 +89,13 @@ async def end(gateway: Served, load: Load, signalled: Awaitable[None]) -> tuple[
     return await asyncio.to_thread(gateway.end), moment
 
 
+async def until_ready(caller: Checked, model: str) -> None:
+    """Return once the model answers: a gateway serves others while one waits for TorchServe."""
+    while await caller.call(model=model) != "OK":
+        await asyncio.sleep(0.05)
+    caller.outcomes.clear()
+
+
 async def warm(load: Load) -> None:
     """Return once calls have been answered and all callers are under way."""
     while len(load.calls) < WARM_CALLS:
@@ -73,6 +105,7 @@ async def warm(load: Load) -> None:
 async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
     """Under load; returns it and the seconds from the signal to the end."""
     async with checked(gateway.grpc) as caller, asyncio.TaskGroup() as tasks:
+        await until_ready(caller, model)
         load = Load(caller)
         health = tasks.create_task(until_not_serving(gateway.health))
         for at in range(CALLERS):
@@ -82,10 +115,20 @@ async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
     assert status == 0
     assert took < GRACE_SECONDS + PAUSE_SECONDS
     assert load.in_flight(moment) == ["OK"] * CALLERS
-    assert load.caller.outcomes.keys() == {"OK", "UNAVAILABLE"}
+    assert {"OK"} < load.caller.outcomes.keys() <= {"OK"} | REFUSALS[gateway.events()["listening"]["front"]]
     assert not load.caller.wrong
     assert health.result() < load.first_refusal()
+    refusing = min(began for began, is_own in load.refusals() if is_own)
+    assert [began for began, is_own in load.refusals() if began < refusing and not is_own] == [], "lost"
+    assert set(load.in_flight(refusing)) == {"OK"}
     return load, took
+
+
+DRAIN = (
+    "--health-port=0",
+    f"--drain-pause-seconds={PAUSE_SECONDS}",
+    f"--drain-grace-seconds={GRACE_SECONDS}",
+)
 
 
 @pytest.mark.parametrize("model", [PACED, pytest.param("digit", marks=pytest.mark.long)])
@@ -93,19 +136,28 @@ async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
 async def test_sigterm_with_64_calls_in_flight_loses_none_of_them(  # noqa: PLR0917 - what varies
     tmp_path: Path, models: Path, front: str, model: str, times: int, record_property: Figures
 ) -> None:
-    options = (
-        f"--front={front}",
-        "--health-port=0",
-        f"--drain-pause-seconds={PAUSE_SECONDS}",
-        f"--drain-grace-seconds={GRACE_SECONDS}",
-    )
+    gateways = (serving(tmp_path, models, f"--front={front}", *DRAIN) for _ in range(times))
+    await drain_each(gateways, model, record_property)
+
+
+@needs_torchserve
+@pytest.mark.parametrize(("front", "times"), on_each_front(short=1, long=20), indirect=["front"])
+async def test_sigterm_through_torchserve_loses_none_of_them_either(
+    tmp_path: Path, paced: Path, front: str, times: int, record_property: Figures
+) -> None:
+    gateways = (serving(tmp_path, paced, f"--front={front}", OWN_TORCHSERVE, *DRAIN) for _ in range(times))
+    await drain_each(gateways, PACED, record_property)
+
+
+async def drain_each(gateways: Iterable[AbstractContextManager[Served]], model: str, record: Figures) -> None:
+    """One after the other."""
     slowest, answered = 0.0, 0
-    for _ in range(times):
-        with serving(tmp_path, models, *options) as gateway:
+    for starting in gateways:
+        with starting as gateway:
             load, took = await drain_once(gateway, model)
             slowest, answered = max(slowest, took), answered + load.caller.outcomes["OK"]
-    record_property("answered", answered)
-    record_property("slowest_exit_seconds", slowest)
+    record("answered", answered)
+    record("slowest_exit_seconds", slowest)
 
 
 def free_port() -> int:
@@ -116,17 +168,36 @@ def free_port() -> int:
         return port
 
 
-async def until_killed(gateway: Served) -> None:
-    """Callers until it is gone and they have noticed."""
+async def until_killed(gateway: Served, model: str) -> set[int]:
+    """Callers until it is gone and they have noticed; returns the ids of all that it had started, itself among them."""
     async with checked(gateway.grpc) as caller, asyncio.TaskGroup() as tasks:
+        await until_ready(caller, model)
         for at in range(CALLERS):
-            tasks.create_task(Load(caller).go_on(at, "digit"))
+            tasks.create_task(Load(caller).go_on(at, model))
         while caller.outcomes["OK"] < WARM_CALLS:
             await asyncio.sleep(0.01)
-        assert await asyncio.to_thread(gateway.end, signal.SIGKILL) == -signal.SIGKILL
+        family = gateway.family()
+        gateway.process.send_signal(signal.SIGKILL)
+        assert await asyncio.to_thread(gateway.process.wait, STOP_SECONDS) == -signal.SIGKILL
     assert caller.outcomes.keys() == {"OK", "UNAVAILABLE"}
     assert caller.outcomes["UNAVAILABLE"] == CALLERS, "each caller loses the one that is in flight"
     assert not caller.wrong
+    return family
+
+
+async def succession(folder: Path, store: Path, model: str, *options: str) -> float:
+    """Kill one under load; at once the next one takes its ports; returns the seconds until that has answered."""
+    with started(folder, store, *options) as gateway:
+        gateway.wait_for("serving")
+        family = await until_killed(gateway, model)
+    moment = time.monotonic()
+    with serving(folder, store, *options) as heir:
+        async with checked(heir.grpc) as caller:
+            await until_ready(caller, model)
+            assert (await caller.call(range(64), model=model), caller.wrong) == ("OK", 0)
+            took = time.monotonic() - moment
+        assert not [member for member in family if is_running(member)]
+    return took
 
 
 @pytest.mark.long  # tests/e2e/test_serve.py kills one without load
@@ -134,14 +205,24 @@ async def until_killed(gateway: Served) -> None:
 async def test_kill_9_is_unavailable_alone_and_the_next_one_takes_its_place(
     tmp_path: Path, models: Path, front: str, times: int, record_property: Figures
 ) -> None:
-    port, slowest = f"--grpc-port={free_port()}", 0.0
-    for _ in range(times):
-        with started(tmp_path, models, f"--front={front}", port) as gateway:
-            gateway.wait_for("serving")
-            await until_killed(gateway)
-        moment = time.monotonic()
-        with serving(tmp_path, models, f"--front={front}", port) as heir:
-            async with checked(heir.grpc) as caller:
-                assert (await caller.call(range(64)), caller.wrong) == ("OK", 0)
-                slowest = max(slowest, time.monotonic() - moment)
-    record_property("slowest_restart_seconds", slowest)
+    options = (f"--front={front}", f"--grpc-port={free_port()}")
+    took = [await succession(tmp_path, models, "digit", *options) for _ in range(times)]
+    record_property("slowest_restart_seconds", max(took))
+
+
+@needs_torchserve
+@pytest.mark.long
+@pytest.mark.parametrize("times", [pytest.param(5, id="torchserve-5")])
+async def test_kill_9_takes_torchserve_along_and_the_next_one_has_its_ports_and_its_folder(
+    tmp_path: Path, paced: Path, front: str, times: int, record_property: Figures
+) -> None:
+    ports = [f"--torchserve-{name}-port={free_port()}" for name in TORCHSERVE_PORTS]
+    options = (
+        f"--front={front}",
+        f"--grpc-port={free_port()}",
+        OWN_TORCHSERVE,
+        f"--torchserve-folder={tmp_path / 'torchserve'}",
+        *ports,
+    )
+    took = [await succession(tmp_path, paced, PACED, *options) for _ in range(times)]
+    record_property("slowest_restart_seconds", max(took))

@@ -23,6 +23,8 @@ CALLS = 600
 AT_ONCE = 50
 WAITING = 8
 HEALTH_SECONDS = 60
+NOBODY = "127.0.0.1:1"
+"""An address that nobody listens on."""
 OPTIONS = ("--compute-slots=2", "--max-batch-seconds=0.5", "--health-port=0", "--drain-grace-seconds=1")
 
 
@@ -78,9 +80,22 @@ async def test_tries_of_a_client_that_meets_nothing_but_failure_add_a_tenth_at_m
     hung: Served, record_property: Figures
 ) -> None:
     """Otherwise its retries would be the load that keeps the engine from coming back."""
+    record_property("tries_per_call", await tries_per_call(hung))
+
+
+async def test_tries_where_no_torchserve_is_there_add_no_more(
+    tmp_path: Path, models: Path, front: str, record_property: Figures
+) -> None:
+    options = (f"--front={front}", "--engine=torchserve", f"--torchserve-address={NOBODY}")
+    with serving(tmp_path, models, *options) as gateway:
+        record_property("tries_per_call", await tries_per_call(gateway))
+
+
+async def tries_per_call(gateway: Served) -> float:
+    """Of one client, all of whose calls fail."""
     room = asyncio.Semaphore(AT_ONCE)
-    before = await _refusals(hung)
-    async with AsyncClient(hung.grpc, timeout_seconds=CALL_SECONDS) as client:
+    before = await _refusals(gateway)
+    async with AsyncClient(gateway.grpc, timeout_seconds=CALL_SECONDS) as client:
 
         async def call(at: int) -> None:
             async with room:
@@ -88,9 +103,9 @@ async def test_tries_of_a_client_that_meets_nothing_but_failure_add_a_tenth_at_m
                     await client.predict(IMAGES[at % len(IMAGES)], model=PACED)
 
         await asyncio.gather(*(call(at) for at in range(CALLS)))
-    attempts = await _refusals(hung) - before
-    record_property("tries_per_call", attempts / CALLS)
+    attempts = await _refusals(gateway) - before
     assert CALLS <= attempts <= CALLS * MOST_AMPLIFICATION
+    return attempts / CALLS
 
 
 async def _refusals(gateway: Served) -> float:

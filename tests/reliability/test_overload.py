@@ -18,6 +18,7 @@ from soak.truth import IMAGES
 from support.checked import CALL_SECONDS, Checked, Figures, checked
 from support.exposition import total
 from support.oip import details_of, infer_request, inference_stub, rows_of
+from support.own_torchserve import needs_torchserve
 from support.paced import PACED, long_one
 from support.served import Served, serving
 
@@ -40,12 +41,25 @@ PEAK_SECONDS = 1.0
 TICK_SECONDS = 0.02
 
 
+@pytest.fixture(
+    scope="module",
+    params=["embedded", pytest.param("torchserve", marks=[pytest.mark.long, needs_torchserve])],
+)
+def engine(request: pytest.FixtureRequest) -> str:
+    """What runs the models."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, models: Path, front: str) -> Iterator[Served]:
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, models: Path, front: str, engine: str
+) -> Iterator[Served]:
     """One compute slot, batches of two, and a short queue."""
     folder = tmp_path_factory.mktemp("overload")
     settings = {"SEQSERVE_MODELS": json.dumps(BATCH)}
-    with serving(folder, models, f"--front={front}", *OPTIONS, **settings) as running:
+    chosen = (f"--front={front}", f"--engine={engine}")
+    with serving(folder, models, *chosen, *OPTIONS, **settings) as running:
         yield running
 
 

@@ -60,13 +60,18 @@ class Checked:
         return self._ended("OK")
 
     async def call_until(
-        self, ended: asyncio.Event, *, model: str = MODEL, timeout_seconds: float = CALL_SECONDS
+        self,
+        ended: asyncio.Event,
+        *,
+        rows: int = 1,
+        model: str = MODEL,
+        timeout_seconds: float = CALL_SECONDS,
     ) -> None:
-        """One call after the other, each of another image, until the event; refusals pause for a moment."""
+        """One call after the other, each of other images, until the event; refusals pause for a moment."""
         turn = 0
         while not ended.is_set():
             turn += 1
-            chosen = [turn % len(IMAGES)]
+            chosen = [(turn + row) % len(IMAGES) for row in range(rows)]
             if await self.call(chosen, model=model, timeout_seconds=timeout_seconds) != "OK":
                 await asyncio.sleep(0.01)
 

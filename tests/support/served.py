@@ -17,9 +17,8 @@ from typing import Any
 from support.running import children_of, is_running
 
 SEQSERVE = Path(sys.executable).with_name("seqserve")
-TORCHSERVE_ON_FREE_PORTS = tuple(
-    f"--torchserve-{name}-port=0" for name in ("http", "management", "metrics", "grpc", "grpc-management")
-)
+TORCHSERVE_PORTS = ("http", "management", "metrics", "grpc", "grpc-management")
+TORCHSERVE_ON_FREE_PORTS = tuple(f"--torchserve-{name}-port=0" for name in TORCHSERVE_PORTS)
 TESTS = Path(__file__).parents[1]
 """What a program of the tests' own needs on its PYTHONPATH."""
 START_SECONDS = 90

@@ -50,7 +50,7 @@ def test_glibc_takes_sizes_of_that_kind() -> None:
 def test_what_is_there_is_not_collected_again() -> None:
     before = gc.get_freeze_count()
     try:
-        heap.leave_alone_what_stays()
+        heap.freeze_collector()
         assert gc.get_freeze_count() > before + 1000
         assert len(gc.get_objects()) < 1000
     finally:
@@ -60,7 +60,7 @@ def test_what_is_there_is_not_collected_again() -> None:
 def test_garbage_that_comes_later_does_not_wait_for_as_much_of_it_as_there_was_before() -> None:
     stays = [[index] for index in range(100_000)]
     try:
-        heap.leave_alone_what_stays()
+        heap.freeze_collector()
         before = gc.get_stats()[2]["collections"]
         for _ in range(300_000):
             cycle: list[object] = []

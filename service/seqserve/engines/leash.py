@@ -73,8 +73,8 @@ class Leash:
         They stay until it is let go once more, and then with removing.
         """
         stdin = self._holder.stdin
-        if not is_removing and stdin is not None and not stdin.is_closing():
-            stdin.write(leash_holder.KEEP)
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(leash_holder.END if is_removing else leash_holder.KEEP)
         _close(self._holder)
         await asyncio.shield(self.ended)
         await self._holder.wait()

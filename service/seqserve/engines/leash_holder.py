@@ -5,9 +5,10 @@ A program of its own, with the standard library only, because a killed gateway c
     python leash_holder.py GRACE_SECONDS '["path to remove", …]' command …
 
 It starts the command in a process group of its own and prints its id, then its exit status, on one
-line each. When standard input ends (the gateway closed it or died) it asks the command to end, kills
-the group after the grace period, removes the paths and exits. Where the input was KEEP it leaves the
-paths: the command is to be started again. leash.py is the gateway's end of it.
+line each. When standard input ends with END it asks the command to end, kills the group after the grace
+period, removes the paths and exits. Where it was KEEP it leaves the paths: the command is to be started
+again. Where nothing was said the gateway has died: all of it is killed at once, for the next gateway
+wants its ports and its folder. leash.py is the gateway's end of it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-KEEP = b"keep"
+END, KEEP = b"end", b"keep"
 
 
 def hold(grace_seconds: float, paths: Sequence[str], command: Sequence[str]) -> None:
@@ -53,7 +54,11 @@ def remove(paths: Sequence[str]) -> None:
 
 
 def _end_when_let_go(child: subprocess.Popen[bytes], grace_seconds: float, last_words: list[bytes]) -> None:
-    last_words.append(sys.stdin.buffer.read())
+    said = sys.stdin.buffer.read()
+    last_words.append(said)
+    if not said:
+        child.kill()
+        return
     child.terminate()
     try:
         child.wait(grace_seconds)

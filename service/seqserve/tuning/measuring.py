@@ -17,7 +17,7 @@ from seqserve.engine_setup import EngineHooks, Unheard, running_engine
 from seqserve.engines.base import Engine, EngineObserver, FloatArray, LoadedModel
 from seqserve.errors import ArchiveInvalid
 from seqserve.golden import check_golden
-from seqserve.heap import keep_heap, leave_alone_what_stays
+from seqserve.heap import freeze_collector, keep_heap
 from seqserve.settings import Settings
 from seqserve.tuning.curves import Curve, Point, doublings, point_of
 from seqserve.tuning.proposal import Machine
@@ -114,7 +114,7 @@ class _Timed:
     async def points(self) -> list[Point]:
         """The points from the smallest batch on, as far as they are worth it."""
         model = await self._load()
-        leave_alone_what_stays()
+        freeze_collector()
         seconds = await self._first_lap(model)
         for lap in range(1, LAPS):
             for size in seconds:

@@ -16,7 +16,8 @@ CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # In spite of its name, how long one attempt to connect may take: Java on a busy machine takes its time.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A machine that vanished closes no connection: where it has not taken what was sent within 5 s, it is
     # closed here. Asking it more often than every 5 minutes would end the calls in flight: TorchServe

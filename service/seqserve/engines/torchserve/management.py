@@ -25,6 +25,8 @@ METRICS_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 PAGE = 1000
 TOKEN_REFUSED = "Token Authorization failed"  # noqa: S105 - what TorchServe says of one
+NOT_WRITTEN = "Failed to save model"
+"""What it says where a disk has failed it, as a full one does. Source: handleRegister in ApiUtils.java."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Management:
         """Register an archive of the model store and wait for its workers.
 
         response_seconds: a worker that takes longer for one request is killed and started again.
-        Raises ArchiveInvalid where TorchServe refuses it.
+        Raises ArchiveInvalid where TorchServe refuses it, EngineUnavailable where it cannot unpack it.
         """
         parameters = {
             "url": file_name, "initial_workers": workers, "batch_size": 1, "synchronous": "true",
@@ -159,6 +161,8 @@ class Management:
             raise EngineUnavailable("TorchServe's management API does not answer") from error
         if _is_about_the_token(response):
             raise EngineUnavailable(f"TorchServe refused the token: {_message(response)}")
+        if _message(response).startswith(NOT_WRITTEN):
+            raise EngineUnavailable("TorchServe cannot unpack the archive: perhaps its folder is full")
         raise ArchiveInvalid(f"TorchServe refused: {_message(response)}")
 
     async def _authorized(self, method: str, path: str, **options: Any) -> httpx.Response:
