@@ -24,15 +24,15 @@ from fuzz.run import PROGRESS_SECONDS, Say
 from seqserve.pb import inference_pb2 as pb
 from seqserve.signature import CPU_TOLERANCE, Signature
 from seqserve.tensors import FloatArray
-from soak.callers import ABORT
-from soak.footprint import Footprint, footprint
-from soak.truth import HANDLER, IMAGES, MODEL, is_right, put_version
 from support.anything import INFER, Anything
 from support.archives import make_archive
 from support.contract import signature_document
+from support.footprint import Footprint, footprint
 from support.oip import infer_request, inference_stub, rows_of
+from support.peers import ABORT
 from support.served import Served, serving
 from support.torchscript import scripted
+from support.truth import HANDLER, IMAGES, MODEL, is_right, put_version
 
 AT_ONCE = 8
 WARMING_SEED = 0

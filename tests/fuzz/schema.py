@@ -13,9 +13,9 @@ from pathlib import Path
 from fuzz.front import errors_logged
 from fuzz.run import Say
 from seqserve.access.tokens import new_token
-from soak.truth import MODEL, put_version
 from support.access import hash_of
 from support.served import Served, serving
+from support.truth import MODEL, put_version
 
 SEED = 20
 CALL_SECONDS = 60

@@ -18,12 +18,12 @@ import pytest
 
 from seqserve.client import AsyncClient, PredictionError
 from seqserve.native_front import library
-from soak.truth import IMAGES, MODEL, is_right, put_version
 from support.namespaces import Namespace, network
 from support.oip import infer_request, inference_stub, rows_of
 from support.running import until
 from support.served import SEQSERVE, Served, serving, started
 from support.tcp_relay import Relay, relay_to
+from support.truth import IMAGES, MODEL, is_right, put_version
 
 CALLERS, ANSWERS = 4, 20
 CALL_SECONDS = 5.0

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from soak.footprint import footprint
 from support.checked import Figures, ask_over_http, checked, web_of
 from support.descriptors import back_to, open_files
 from support.exposition import total
+from support.footprint import footprint
 from support.peers import idle, misbehave, reads_nothing, sends_and_reads_nothing
 from support.served import Served, serving
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,15 +16,15 @@ import numpy.typing as npt
 from seqserve.client import AsyncClient
 from seqserve.pb import inference_pb2 as pb
 from soak.tally import OK, Tally
-from soak.truth import IMAGES, MODEL, PIXELS, is_right, png
 from support.oip import infer_request, inference_stub, rows_of
+from support.peers import ABORT
+from support.truth import IMAGES, MODEL, PIXELS, is_right, png
 
 HASTY = frozenset(
     {"OK", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED"}
 )  # the last: the queue would miss it
 NOTHING: frozenset[str] = frozenset()
 REFUSED = frozenset({"INVALID_ARGUMENT", "NOT_FOUND"})
-ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends a reset
 CALL_SECONDS = 60.0
 STREAMED = 20
 LARGEST = 7

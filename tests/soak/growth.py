@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scipy.stats import theilslopes
 
-from soak.footprint import Footprint
+from support.footprint import Footprint
 
 WARM_UP = 1 / 3
 """The share of the time that does not count: caches fill, allocators find their size."""

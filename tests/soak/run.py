@@ -17,14 +17,14 @@ import httpx
 
 from seqserve.client import AsyncClient
 from soak.callers import CALL_SECONDS, KINDS, Round, World, again_and_again
-from soak.footprint import Footprint, gauges
 from soak.growth import Growth, found_out, growth
-from soak.reloads import reload_without_end
 from soak.report import Report
 from soak.sampler import Sampler
 from soak.tally import Tally
-from soak.truth import put_version
+from support.footprint import Footprint, gauges
+from support.reloads import reload_without_end
 from support.served import SEQSERVE, Served, started
+from support.truth import put_version
 
 LEAKING = Path(__file__).with_name("leaking.py")
 GAUGES = ("seqserve_requests_in_flight", "seqserve_queued_examples")

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from soak.callers import World
-from soak.footprint import Footprint, footprint, gauges
+from support.footprint import Footprint, footprint, gauges
 
 TASKS = "seqserve_event_loop_tasks"
 

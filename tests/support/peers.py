@@ -9,7 +9,6 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from soak.truth import IMAGES, MODEL
 from support.http2 import (
     DATA,
     END_HEADERS,
@@ -25,6 +24,7 @@ from support.http2 import (
     message,
 )
 from support.oip import infer_request
+from support.truth import IMAGES, MODEL
 
 ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: close sends a reset."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from soak.footprint import Footprint
 from soak.growth import WARM_UP, allowed, found_out, growth
 from soak.report import Report
 from soak.tally import OK, Tally
+from support.footprint import Footprint
 
 MIB = 1 << 20
 HOUR = np.arange(0, 3600, 15)

@@ -18,7 +18,7 @@ from soak import callers
 from soak.callers import STREAMED, World, again_and_again, deserter, streamer
 from soak.run import GAUGES, left_over
 from soak.tally import Tally
-from soak.truth import IMAGES, expected
+from support.truth import IMAGES, expected
 
 Change = Callable[[list[pb.ModelStreamInferResponse]], Iterable[pb.ModelStreamInferResponse]]
 
