@@ -112,7 +112,7 @@ async def test_a_worker_that_hangs_is_replaced(faulty: Faulty) -> None:
         unlabelled = await faulty.ask("line")
         await until(lambda: statuses == AWAY_AND_BACK)
 
-    assert (hung.code, round(hung.seconds)) == ("DEADLINE_EXCEEDED", MAX_BATCH_SECONDS)
+    assert (hung.code, hung.seconds > 0.9 * MAX_BATCH_SECONDS) == ("DEADLINE_EXCEEDED", True)
     assert (refused.code, refused.retry_seconds > 0) == ("UNAVAILABLE", True)
     assert {outcome.code for outcome in [unlabelled, *neighbours]} == {"OK"}
     assert not is_running(worker)

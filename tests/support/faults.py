@@ -22,7 +22,7 @@ TOKEN_MINUTES = 0.1
 RECOVERED_SECONDS = (
     150.0  # alone it takes 2 to 8, on a machine that is busy with other things many times that
 )
-REFUSED_SECONDS = 0.2  # a refusal that waited for TorchServe would take seconds
+REFUSED_SECONDS = 0.8  # a refusal that waited for TorchServe would take seconds
 AWAY_AND_BACK = ["SERVING", "NOT_SERVING", "SERVING"]
 
 
