@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.building import NotBuilt, Programs, build_programs
+from seqserve.native_front import library
 from seqserve_models.build import build
 from seqserve_models.plan import BuildSettings
 from support.digits import Digits, write_digits
@@ -71,10 +72,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Digits:
     return write_digits(tmp_path_factory.mktemp("digits"), store / "digit_mlp-1.mar")
 
 
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
+@pytest.fixture(scope="module", params=["python", pytest.param("native", marks=pytest.mark.long)])
+def faults(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
     """A gateway over a real TorchServe, for tests that hurt it and wait until it has recovered."""
-    with sharing(tmp_path_factory.mktemp("faults")) as shared:
+    if request.param == "native" and (why := library.why_not()):
+        pytest.skip(why)
+    with sharing(tmp_path_factory.mktemp("faults"), request.param) as shared:
         yield shared
 
 

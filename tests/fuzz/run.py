@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fuzz.keeping import keep_what_adds, write_inputs
 from fuzz.target import CRASHES, Target
 from fuzz.targets import TARGETS
 
@@ -28,19 +29,24 @@ Say = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """What became of one target. coverage: edges of the product's Python that were reached; crash: its input."""
+    """What became of one target. coverage: edges of the product's Python that were reached; crash: its input.
+
+    kept: how many inputs were put into the corpus.
+    """
 
     name: str
     executions: int = 0
     seconds: float = 0.0
     coverage: int = 0
     crash: Path | None = None
+    kept: int = 0
     has_failed: bool = False
 
     def line(self) -> str:
         """For the table at the end."""
         rate = self.executions / self.seconds if self.seconds else 0.0
         end = f"CRASH {self.crash}" if self.crash else "FAILED" if self.has_failed else "ok"
+        end += f", {self.kept} kept" if self.kept else ""
         return (
             f"{self.name:<14}{self.executions:>10} executions {rate:>8.0f}/s {self.coverage:>6} edges  {end}"
         )
@@ -48,16 +54,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long each target is run. seconds: at most, 0 for no end. tools: the environment with atheris."""
+    """How long each target is run. seconds: at most, 0 for no end. tools: the environment with atheris.
+
+    is_kept: whether what a run finds, which reaches more than is in the corpus, is put there.
+    """
 
     executions: int
     seconds: int
     tools: Path
+    is_kept: bool = False
 
     @property
     def packages(self) -> Path:
         """Where atheris can be imported from."""
         return next(self.tools.glob("lib/python3*/site-packages"))
+
+    def worker(self, name: str) -> list[str]:
+        """The command for a target, without options of libFuzzer."""
+        return [sys.executable, "-m", "fuzz.worker", name, str(self.packages)]
 
 
 def fuzz(name: str, plan: Plan, say: Say) -> Outcome:
@@ -66,10 +80,12 @@ def fuzz(name: str, plan: Plan, say: Say) -> Outcome:
     CRASHES.mkdir(exist_ok=True)
     known = {*CRASHES.iterdir()}
     with TemporaryDirectory(prefix="seqserve-fuzz-") as folder:
-        command = [sys.executable, "-m", "fuzz.worker", name, str(plan.packages)]
-        command += _options(target, plan, Path(folder))
+        grown = Path(folder) / "grown"
+        command = [*plan.worker(name), *_options(target, plan, Path(folder), grown)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
         outcome, last = _followed(name, process, say)
+        if plan.is_kept and process.wait() == 0:
+            outcome.kept = keep_what_adds(target, grown, plan.worker(name))
     if process.wait():
         outcome.has_failed = True
         outcome.crash = next(iter({*CRASHES.iterdir()} - known), None)
@@ -92,12 +108,11 @@ def _followed(name: str, process: subprocess.Popen[str], say: Say) -> tuple[Outc
     return outcome, last
 
 
-def _options(target: Target, plan: Plan, folder: Path) -> Iterator[str]:
-    """Those of libFuzzer. folder: where the corpus and the dictionary go."""
-    corpus, words = folder / "corpus", folder / "words"
-    corpus.mkdir()
-    for number, data in enumerate(target.inputs()):
-        (corpus / f"{number:04}").write_bytes(data)
+def _options(target: Target, plan: Plan, folder: Path, grown: Path) -> Iterator[str]:
+    """Those of libFuzzer. folder: for seeds and the dictionary; grown: where new inputs go."""
+    seeds, words = folder / "seeds", folder / "words"
+    write_inputs(target.inputs(), seeds)
+    grown.mkdir()
     words.write_text("".join(f'"{_quoted(word)}"\n' for word in target.words if len(word) <= LONGEST_WORD))
     yield f"-runs={plan.executions}"
     yield f"-max_total_time={plan.seconds}"
@@ -106,7 +121,8 @@ def _options(target: Target, plan: Plan, folder: Path) -> Iterator[str]:
     yield f"-timeout={HANG_SECONDS}"
     yield f"-rss_limit_mb={MOST_MEGABYTES}"
     yield f"-artifact_prefix={CRASHES / target.name}-"
-    yield str(corpus)
+    yield str(grown)
+    yield str(seeds)
 
 
 def _quoted(word: bytes) -> str:

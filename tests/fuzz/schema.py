@@ -13,9 +13,9 @@ from pathlib import Path
 from fuzz.front import errors_logged
 from fuzz.run import Say
 from seqserve.access.tokens import new_token
-from soak.truth import MODEL, put_version
 from support.access import hash_of
 from support.served import Served, serving
+from support.truth import MODEL, put_version
 
 SEED = 20
 CALL_SECONDS = 60
@@ -57,6 +57,12 @@ class Checked:
     def summary(self) -> str:
         """How many requests it made."""
         return "; ".join(re.findall(r"^ *([0-9]+ generated.*)$", self.words, re.MULTILINE))
+
+    @property
+    def requests(self) -> str:
+        """Their number alone."""
+        made = sum(int(count) for count in re.findall(r"^ *([0-9]+) generated", self.words, re.MULTILINE))
+        return f"{made:,} requests"
 
 
 def check_schema(schemathesis: Path, examples: int, say: Say) -> Checked:

@@ -42,7 +42,8 @@ def main(name: str, folder: str, *options: str) -> None:
             raise
 
     custom = {"custom_mutator": mutated} if target.mutate else {}
-    atheris.Setup([name, *options], check, **custom)
+    again = f"{sys.executable} -m fuzz.worker {name} {folder}"  # libFuzzer gives it to a shell when it merges
+    atheris.Setup([again, *options], check, **custom)
     atheris.Fuzz()
 
 

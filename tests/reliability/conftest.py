@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from seqserve.native_front import library
-from soak.truth import put_version
 from support.paced import put_paced
+from support.truth import put_version
 
 LIMIT_SECONDS = 1800
 """Of one test, the longest of which take ten minutes on a busy machine."""

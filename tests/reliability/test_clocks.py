@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from seqserve.client import AsyncClient
-from soak.reloads import bring
 from support.checked import Checked, ask_over_http, checked, web_of
+from support.reloads import bring
 from support.running import until
 from support.served import Served, serving
 

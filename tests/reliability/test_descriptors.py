@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from soak.reloads import bring
 from support.checked import Checked, ask_over_http, checked, web_of
 from support.descriptors import back_to, limited, open_files
+from support.reloads import bring
 from support.served import Served, serving
 
 SPARE = 6

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from soak.reloads import bring
-from soak.truth import MODEL, put_version
 from support.checked import ask_over_http, checked, web_of
 from support.exposition import total
 from support.own_torchserve import OWN_TORCHSERVE, needs_torchserve
+from support.reloads import bring
 from support.running import until
 from support.served import SEQSERVE, Served, serving, started
+from support.truth import MODEL, put_version
 
 SMALL_BYTES = 512 << 10
 ROWS = range(64)

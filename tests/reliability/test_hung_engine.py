@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from seqserve.client import AsyncClient, Unavailable
-from soak.truth import IMAGES
 from support.checked import CALL_SECONDS, Figures, checked
 from support.exposition import total
 from support.oip import details_of, infer_request, inference_stub
 from support.paced import PACED, endless
 from support.served import Served, serving
+from support.truth import IMAGES
 
 MOST_AMPLIFICATION = 1.1
 CALLS = 600

@@ -25,13 +25,13 @@ import pytest
 import torch
 
 from seqserve.pb import inference_pb2 as pb
-from soak.truth import HANDLER, IMAGES, SIGNATURE, expected, network
 from support.archives import FloatArray, make_archive
 from support.checked import CALL_SECONDS, Checked, Figures, ask_over_http, checked, web_of
 from support.oip import inference_stub, rows_of
 from support.pictures import PNG_MAGIC, chunk
 from support.served import Served, serving
 from support.torchscript import scripted
+from support.truth import HANDLER, IMAGES, SIGNATURE, expected, network
 
 SPARE_BYTES = 96 << 20
 """Less than the picture needs at once; what its failure leaves is enough for small requests."""

@@ -18,16 +18,18 @@ import pytest
 
 from seqserve.client import AsyncClient, PredictionError
 from seqserve.native_front import library
-from soak.truth import IMAGES, MODEL, is_right, put_version
 from support.namespaces import Namespace, network
 from support.oip import infer_request, inference_stub, rows_of
 from support.running import until
 from support.served import SEQSERVE, Served, serving, started
 from support.tcp_relay import Relay, relay_to
+from support.truth import IMAGES, MODEL, is_right, put_version
 
 CALLERS, ANSWERS = 4, 20
 CALL_SECONDS = 5.0
 PAUSE_SECONDS = 0.02
+LOST = 0.05
+"""Of the packets that come, and of those that go."""
 GONE = {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
 """What a caller may meet while the network behind the gateway is not what it should be."""
 
@@ -131,6 +133,42 @@ async def test_our_client_gets_every_answer_over_a_network_that_is(
     assert set(outcomes) == {"OK"}
 
 
+async def lossy(link: Namespace) -> None:
+    link.lose(LOST)
+    await asyncio.sleep(5)
+    assert link.lose_nothing()
+
+
+async def parted(link: Namespace) -> None:
+    link.cut()
+    await asyncio.sleep(5)
+    link.mend()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("front", ["python", "native"])
+@pytest.mark.parametrize("fault", [parted, lossy])
+async def test_our_client_gets_every_answer_over_a_link_that_is(
+    tmp_path: Path, store: Path, front: str, fault: Callable[[Namespace], Awaitable[None]]
+) -> None:
+    if front == "native" and library.why_not():
+        pytest.skip(library.why_not())
+    with network() as lan:
+        link = lan.namespace()
+        options = (f"--front={front}", "--host=0.0.0.0")
+        with started(tmp_path, store, *options, program=link.within(str(SEQSERVE))) as gateway:
+            await asyncio.to_thread(gateway.wait_for, "serving")
+            port = gateway.grpc.rpartition(":")[2]
+            async with (
+                AsyncClient(f"{link.address}:{port}") as client,
+                calling(lambda: predict(client)) as outcomes,
+            ):
+                await fault(link)
+                await more(outcomes)
+
+    assert set(outcomes) == {"OK"}
+
+
 async def until_nothing_is_left(gateway: Served, connections: int) -> None:
     """Return when no more sockets are connected to the gateway's gRPC port than that."""
     port = int(gateway.grpc.rpartition(":")[2])
@@ -209,6 +247,21 @@ async def test_a_partition_between_gateway_and_torchserve_takes_the_model_away_a
                 there.cut()
                 await more(outcomes, "UNAVAILABLE")
                 there.mend()
+                await more(outcomes)
+
+    assert set(outcomes) <= GONE
+
+
+@pytest.mark.long
+async def test_a_link_to_torchserve_that_loses_packets(tmp_path: Path, store: Path) -> None:
+    with network() as lan:
+        there = lan.namespace()
+        with torchserve_in(there, tmp_path / "far", store) as torchserve:
+            async with (
+                before(torchserve, torchserve.address, tmp_path, store) as (_, channel),
+                calling(lambda: ask(channel)) as outcomes,
+            ):
+                await lossy(there)
                 await more(outcomes)
 
     assert set(outcomes) <= GONE

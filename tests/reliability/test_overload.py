@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from seqserve.client import AsyncClient
-from soak.truth import IMAGES
 from support.checked import CALL_SECONDS, Checked, Figures, checked
 from support.exposition import total
 from support.oip import details_of, infer_request, inference_stub, rows_of
 from support.own_torchserve import needs_torchserve
 from support.paced import PACED, long_one
 from support.served import Served, serving
+from support.truth import IMAGES
 
 QUEUE = 32
 BEYOND = 100

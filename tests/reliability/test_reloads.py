@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from seqserve.engines.torchserve.config import Layout
-from soak.reloads import bring, remove
-from soak.truth import HANDLER, MODEL, SIGNATURE, network, put_version
 from support.archives import make_archive
 from support.checked import Checked, Figures, checked
 from support.exposition import total
@@ -24,9 +22,11 @@ from support.own_torchserve import (
     on_each_front,
     until_alone,
 )
+from support.reloads import bring, remove
 from support.running import until
 from support.served import Served, serving
 from support.torchscript import scripted
+from support.truth import HANDLER, MODEL, SIGNATURE, network, put_version
 
 CALLERS, FEW_CALLERS = 16, 4
 """Few where each version starts a process of TorchServe's, which wants the same cores."""

@@ -12,10 +12,10 @@ import pytest
 from seqserve.client import AsyncClient
 from seqserve.native_front import library
 from soak.callers import Round, World, fickle, hurried, unary
-from soak.footprint import footprint
 from soak.run import Options, soak
 from soak.tally import Tally
 from support.checked import Figures
+from support.footprint import footprint
 from support.served import serving
 
 FRONTS = ["python", "native"]

@@ -37,6 +37,8 @@ from soak.run import Options, soak
 def main(record: Path | None, **chosen: Any) -> None:
     """Load a gateway with callers of every kind, check every answer, and see whether anything grows."""
     options = Options(**chosen)
+    if record:
+        page.check_marks(options.title, record)  # and not in an hour
     report = asyncio.run(soak(options, lambda words: click.echo(words, err=True)))
     click.echo("\n".join(report.lines()))
     if record:

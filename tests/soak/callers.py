@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,17 +16,19 @@ import numpy.typing as npt
 from seqserve.client import AsyncClient
 from seqserve.pb import inference_pb2 as pb
 from soak.tally import OK, Tally
-from soak.truth import IMAGES, MODEL, PIXELS, is_right, png
 from support.oip import infer_request, inference_stub, rows_of
+from support.peers import ABORT
+from support.truth import IMAGES, MODEL, PIXELS, is_right, png
 
 HASTY = frozenset(
     {"OK", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED"}
 )  # the last: the queue would miss it
+NOTHING: frozenset[str] = frozenset()
 REFUSED = frozenset({"INVALID_ARGUMENT", "NOT_FOUND"})
-ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends a reset
 CALL_SECONDS = 60.0
 STREAMED = 20
 LARGEST = 7
+MOST_WORDS = 300
 
 
 @dataclass
@@ -93,28 +94,48 @@ async def streamer(world: World) -> None:
         for at, chosen in enumerate(choices):
             yield infer_request(IMAGES[chosen], model=MODEL, id=str(at))
 
+    left = dict(enumerate(choices))
     try:
         async for reply in inference_stub(world.channel).ModelStreamInfer(requests(), timeout=CALL_SECONDS):
-            answer = reply.infer_response
-            if reply.error_message:
-                world.tally.note("stream", reply.error_message, OK)
-            else:
-                world.check("stream", rows_of(answer), answer.model_version, choices[int(answer.id)])
+            _check_reply(world, "stream", reply, left)
     except grpc.aio.AioRpcError as error:
         world.tally.note("stream", error.code().name, OK, error.details() or "")
+    else:
+        if left:
+            world.tally.note("stream", "INCOMPLETE", OK, f"no answer to {sorted(left)} of {STREAMED}")
 
 
 async def deserter(world: World) -> None:
-    """Leaves a stream in the middle."""
+    """Leaves a stream in the middle, with the answers that have come."""
 
     async def requests() -> AsyncIterator[pb.ModelInferRequest]:
         for at in range(STREAMED):
-            yield infer_request(IMAGES[:1], model=MODEL, id=str(at))
+            yield infer_request(IMAGES[at : at + 1], model=MODEL, id=str(at))
 
-    call = inference_stub(world.channel).ModelStreamInfer(requests())
-    await call.read()
+    left = {at: np.array([at]) for at in range(STREAMED)}
+    call = inference_stub(world.channel).ModelStreamInfer(requests(), timeout=CALL_SECONDS)
+    for _ in range(world.chance.randint(1, 3)):
+        reply = await call.read()
+        if not isinstance(reply, pb.ModelStreamInferResponse):  # the end of it
+            world.tally.note("deserter", "INCOMPLETE", OK, f"no answer to {sorted(left)}")
+            return
+        _check_reply(world, "deserter", reply, left)
     call.cancel()
     world.tally.note("deserter", "CANCELLED", HASTY)
+
+
+def _check_reply(
+    world: World, kind: str, reply: pb.ModelStreamInferResponse, left: dict[int, npt.NDArray[np.int64]]
+) -> None:
+    """One reply on a stream. left: what was asked and has no answer yet, by its number."""
+    answer = reply.infer_response
+    chosen = left.pop(int(answer.id), None) if answer.id.isdecimal() else None
+    if reply.error_message:
+        world.tally.note(kind, reply.error_message, OK)
+    elif chosen is None:
+        world.tally.note(kind, "UNASKED", OK, f"an answer to {answer.id!r}, which waits for none")
+    else:
+        world.check(kind, rows_of(answer), answer.model_version, chosen)
 
 
 async def painter(world: World) -> None:
@@ -196,6 +217,17 @@ async def _infer(
         world.tally.note(kind, error.code().name, allowed, error.details() or "")
     else:
         world.check(kind, rows_of(reply), reply.model_version, chosen)
+
+
+async def again_and_again(kind: str, one_round: Round, pause_seconds: float, world: World) -> None:
+    """Without end: what a round raises is an outcome that it must not have, and the next one follows."""
+    while True:
+        try:
+            await one_round(world)
+        except Exception as error:  # noqa: BLE001 - one caller must not end an hour of all
+            outcome = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+            world.tally.note(kind, outcome, NOTHING, str(error)[:MOST_WORDS])
+        await asyncio.sleep(pause_seconds)
 
 
 KINDS: dict[Round, float] = {

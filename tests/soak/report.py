@@ -12,14 +12,19 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Report:
-    """Of one run. status: the gateway's exit status; left: what stood in its gauges once all callers were gone."""
+    """Of one run. minutes: how long callers called. status: the gateway's exit status.
+
+    left: what stood in its gauges once all callers were gone, None for a gauge that it did not show.
+    unmeasured: what should have been measured, and could not be, in words.
+    """
 
     title: str
     minutes: float
     tally: Tally
     growths: list[Growth]
     status: int
-    left: dict[str, float] = field(default_factory=dict)
+    left: dict[str, float | None] = field(default_factory=dict)
+    unmeasured: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:
@@ -28,11 +33,13 @@ class Report:
         found += [f"{self.tally.unexpected} unexpected outcomes"] if self.tally.unexpected else []
         found += [f"exit status {self.status}"] if self.status else []
         found += [f"{name} was {value:g} at the end" for name, value in self.left.items() if value]
+        found += [f"{name} was not shown at the end" for name, value in self.left.items() if value is None]
+        found += self.unmeasured
         return found + [f"{each.name} grows" for each in self.growths if each.is_leak]
 
     def lines(self) -> list[str]:
         """For a terminal."""
-        lines = [f"{self.title}: {self.minutes:.0f} minutes, {self.tally.calls:,} calls, "]
+        lines = [f"{self.title}: {self.minutes:.1f} minutes, {self.tally.calls:,} calls, "]
         lines[0] += f"{self.tally.answered:,} answers checked, {self.tally.wrong} wrong"
         for (kind, outcome), count in sorted(self.tally.outcomes.items()):
             lines.append(f"  {kind:10} {outcome:20} {count:>12,}")

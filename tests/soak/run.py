@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
 import tempfile
 import time
@@ -15,19 +16,23 @@ import grpc
 import httpx
 
 from seqserve.client import AsyncClient
-from soak.callers import CALL_SECONDS, KINDS, Round, World
-from soak.footprint import Footprint, gauges, sample_without_end
-from soak.growth import growth
-from soak.reloads import reload_without_end
+from soak.callers import CALL_SECONDS, KINDS, Round, World, again_and_again
+from soak.growth import Growth, found_out, growth
 from soak.report import Report
+from soak.sampler import Sampler
 from soak.tally import Tally
-from soak.truth import put_version
+from support.footprint import Footprint, gauges
+from support.reloads import reload_without_end
 from support.served import SEQSERVE, Served, started
+from support.truth import put_version
 
 LEAKING = Path(__file__).with_name("leaking.py")
 GAUGES = ("seqserve_requests_in_flight", "seqserve_queued_examples")
 SAMPLES = 240
 MINUTE_SECONDS = 60.0
+TIMES_ALLOWED = 4.0
+"""How much more than what is allowed the control leaks."""
+SERIES = ("memory_bytes", "descriptors", "threads", "tasks")
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,27 @@ class Options:
 
 async def soak(options: Options, progress: Callable[[str], None]) -> Report:
     """Run it to its end. progress: is told how it goes, once a minute."""
-    samples: list[Footprint] = []
     with tempfile.TemporaryDirectory() as folder, _gateway(Path(folder), options) as gateway:
+        sampler = Sampler(gateway.process.pid)
         async with _world(gateway) as world:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(options.minutes * MINUTE_SECONDS):
-                    await _everything(options, gateway, Path(folder) / "store", world, samples, progress)
-        left = await _left(gateway)
+                    await _everything(options, sampler, Path(folder) / "store", world, progress)
+            minutes = (time.monotonic() - sampler.began) / MINUTE_SECONDS
+        left = await left_over(gateway.http)
         status = await asyncio.to_thread(gateway.end)
         if options.engine == "torchserve" and status == 0:
             progress("TorchServe has ended with it")
-    growths = [growth(samples, name) for name in ("memory_bytes", "descriptors", "threads", "tasks")]
-    return Report(options.title, options.minutes, world.tally, growths, status, left)
+    growths, unmeasured = _growths(sampler.samples)
+    return Report(options.title, minutes, world.tally, growths, status, left, unmeasured)
+
+
+def _growths(samples: list[Footprint]) -> tuple[list[Growth], list[str]]:
+    """Of each series, and why there is none."""
+    try:
+        return [growth(samples, name) for name in SERIES], []
+    except ValueError as error:
+        return [], [str(error)]
 
 
 @contextlib.contextmanager
@@ -81,7 +95,8 @@ def _gateway(folder: Path, options: Options) -> Iterator[Served]:
     store = folder / "store"
     store.mkdir()
     put_version(store, "1")
-    program = [sys.executable, str(LEAKING)] if options.is_leaking else [str(SEQSERVE)]
+    rates = json.dumps(found_out(options.minutes * MINUTE_SECONDS, TIMES_ALLOWED))
+    program = [sys.executable, str(LEAKING), rates] if options.is_leaking else [str(SEQSERVE)]
     chosen = (f"--front={options.front}", f"--engine={options.engine}")
     with started(folder, store, *chosen, program=program) as gateway:
         gateway.wait_for("serving")
@@ -98,50 +113,46 @@ async def _world(gateway: Served) -> AsyncIterator[World]:
         yield World(gateway.grpc, channel, client, web, Tally())
 
 
-async def _everything(  # noqa: PLR0917 - all that runs at once
-    options: Options,
-    gateway: Served,
-    store: Path,
-    world: World,
-    samples: list[Footprint],
-    progress: Callable[[str], None],
+async def _everything(
+    options: Options, sampler: Sampler, store: Path, world: World, progress: Callable[[str], None]
 ) -> None:
     every_seconds = options.minutes * MINUTE_SECONDS / SAMPLES
+
+    async def reload(_: World) -> None:
+        await reload_without_end(store, options.reload_seconds / 2)
+
     async with asyncio.TaskGroup() as tasks:
         for one_round, pause_seconds in options.kinds.items():
-            tasks.create_task(_again_and_again(one_round, pause_seconds, world))
-        tasks.create_task(sample_without_end(gateway.process.pid, world.web, every_seconds, samples))
-        tasks.create_task(_tell(world, samples, progress))
+            tasks.create_task(again_and_again(one_round.__name__, one_round, pause_seconds, world))
+        tasks.create_task(again_and_again("sampler", sampler.sample, every_seconds, world))
+        tasks.create_task(_tell(world, sampler, progress))
         if options.reload_seconds:
-            tasks.create_task(reload_without_end(store, options.reload_seconds / 2))
+            tasks.create_task(again_and_again("reloader", reload, options.reload_seconds, world))
 
 
-async def _again_and_again(one_round: Round, pause_seconds: float, world: World) -> None:
-    while True:
-        await one_round(world)
-        await asyncio.sleep(pause_seconds)
-
-
-async def _tell(world: World, samples: list[Footprint], progress: Callable[[str], None]) -> None:
-    began = time.monotonic()
+async def _tell(world: World, sampler: Sampler, progress: Callable[[str], None]) -> None:
     while True:
         await asyncio.sleep(MINUTE_SECONDS)
-        now = samples[-1]
+        minutes = (time.monotonic() - sampler.began) / MINUTE_SECONDS
+        tally = world.tally
         progress(
-            f"{(time.monotonic() - began) / MINUTE_SECONDS:.0f} min: {world.tally.calls:,} calls, "
-            f"{world.tally.wrong} wrong, {world.tally.unexpected} unexpected, {now.memory_bytes >> 20} MiB, "
-            f"{now.descriptors} descriptors, {now.threads} threads, {now.tasks} tasks"
+            f"{minutes:.0f} min: {tally.calls:,} calls, {tally.wrong} wrong, {tally.unexpected} unexpected, "
+            + sampler.line()
         )
 
 
-async def _left(gateway: Served) -> dict[str, float]:
-    """What is still under way after the last caller has gone; a moment is allowed for it to end."""
-    values: dict[str, float] = {}
-    async with httpx.AsyncClient(base_url=gateway.http) as web:
+async def left_over(url: str) -> dict[str, float | None]:
+    """What is still under way after the last caller has gone; a moment is allowed for it to end.
+
+    None for what the gateway does not show, or for all where it does not answer.
+    """
+    values: dict[str, float | None] = dict.fromkeys(GAUGES)
+    async with httpx.AsyncClient(base_url=url) as web:
         for _ in range(100):
-            found = await gauges(web)
-            values = {name: found[name] for name in GAUGES if name in found}
-            if not any(values.values()):
+            with contextlib.suppress(httpx.HTTPError):
+                found = await gauges(web)
+                values = {name: found.get(name) for name in GAUGES}
+            if all(value == 0 for value in values.values()):
                 break
             await asyncio.sleep(0.1)
     return values

@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from soak.truth import IMAGES, MODEL, is_right
 from support.oip import infer_request, inference_stub, rows_of
+from support.truth import IMAGES, MODEL, is_right
 
 Figures = Callable[[str, object], None]
 """pytest's record_property: what a test measures, for --junitxml."""

@@ -22,7 +22,7 @@ TOKEN_MINUTES = 0.1
 RECOVERED_SECONDS = (
     150.0  # alone it takes 2 to 8, on a machine that is busy with other things many times that
 )
-REFUSED_SECONDS = 0.2  # a refusal that waited for TorchServe would take seconds
+REFUSED_SECONDS = 0.8  # a refusal that waited for TorchServe would take seconds
 AWAY_AND_BACK = ["SERVING", "NOT_SERVING", "SERVING"]
 
 
@@ -62,7 +62,7 @@ class Faults:
 
 
 @contextmanager
-def sharing(folder: Path) -> Iterator[Faults]:
+def sharing(folder: Path, front: str = "python") -> Iterator[Faults]:
     """A gateway with `line` 1, which is the default one, and 2, and `other` 1."""
     store, config, torchserve = folder / "model-store", folder / "seqserve.toml", folder / "torchserve"
     store.mkdir()
@@ -70,6 +70,7 @@ def sharing(folder: Path) -> Iterator[Faults]:
         put_archive(store, name, version)
     config.write_text(f"[models.line]\nlabels = {{ stable = 1 }}\nmax_batch_seconds = {MAX_BATCH_SECONDS}\n")
     options = (
+        f"--front={front}",
         "--engine=torchserve",
         f"--config={config}",
         f"--torchserve-folder={torchserve}",

@@ -91,8 +91,8 @@ class Peer:
             return False
         return True
 
-    async def body(self, stream: int, content: bytes) -> bool:
-        """Send the body of a call and its end, as fast as the windows allow; False where it is not wanted."""
+    async def body(self, stream: int, content: bytes, *, is_whole: bool = True) -> bool:
+        """Send the body of a call, or a part of it, as fast as the windows allow; False where it is not wanted."""
         for start in range(0, len(content), FRAME_BYTES):
             piece = content[start : start + FRAME_BYTES]
             while min(self._window(0), self._window(stream)) < len(piece):
@@ -100,7 +100,7 @@ class Peer:
                     return False
             for window in (0, stream):
                 self._windows[window] = self._window(window) - len(piece)
-            is_last = start + FRAME_BYTES >= len(content)
+            is_last = is_whole and start + FRAME_BYTES >= len(content)
             if not await self.send(frame(DATA, piece, stream=stream, flags=END_STREAM if is_last else 0)):
                 return False
         return True

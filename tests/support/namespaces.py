@@ -53,6 +53,18 @@ class Namespace:
         """Take it up again."""
         _ip(self.hub, "link", "set", self.plug, "up")
 
+    def lose(self, share: float) -> None:
+        """Drop so large a share of the packets that come and of those that go, each by chance. Needs iptables."""
+        by_chance = ("-m", "statistic", "--mode", "random", "--probability", str(share), "-j", "DROP")
+        _iptables(self.holder, "-A", "INPUT", "-i", LINK, *by_chance)
+        _iptables(self.holder, "-A", "OUTPUT", "-o", LINK, *by_chance)
+
+    def lose_nothing(self) -> int:
+        """Let all through again; returns how many packets were lost."""
+        rules = _iptables(self.holder, "-nvxL").splitlines()
+        _iptables(self.holder, "-F")
+        return sum(int(rule.split()[0]) for rule in rules if "DROP" in rule and "statistic" in rule)
+
     def deafen(self, address: str) -> None:
         """Answer that address no more: what comes from it arrives, and nothing goes back."""
         _ip(self.holder, "route", "replace", "blackhole", f"{address}/32")
@@ -151,6 +163,18 @@ def _held_namespace() -> Iterator[int]:
 
 class _Taken(Exception):
     """Somebody else has a link of that name."""
+
+
+def _iptables(holder: int, *arguments: str) -> str:
+    """What it prints. Skips the test where the machine has none, or none with chance."""
+    if shutil.which("iptables") is None:
+        pytest.skip("to lose packets takes iptables")
+    done = subprocess.run(
+        _within(holder, "iptables", *arguments), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"to lose packets takes iptables with `statistic`: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _ip(holder: int | None, *arguments: str) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from seqserve.engines.torchserve.config import Layout
-from soak.truth import MODEL
 from support.descriptors import open_files
 from support.faulty import Faulty
 from support.running import children_of, command_of, until
+from support.truth import MODEL
 
 OWN_TORCHSERVE = "--engine=torchserve"
 needs_torchserve = pytest.mark.skipif(

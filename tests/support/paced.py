@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from soak.truth import HANDLER, IMAGES, SIGNATURE, expected, network
 from support.archives import FloatArray, make_archive
 from support.torchscript import scripted
+from support.truth import HANDLER, IMAGES, SIGNATURE, expected, network
 
 PACED = "paced"
 FOR_EVER, LONG = 0.125, 0.375

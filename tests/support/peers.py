@@ -9,9 +9,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from soak.truth import IMAGES, MODEL
 from support.http2 import (
-    DATA,
     END_HEADERS,
     HEADERS,
     INITIAL_WINDOW_SIZE,
@@ -25,6 +23,7 @@ from support.http2 import (
     message,
 )
 from support.oip import infer_request
+from support.truth import IMAGES, MODEL
 
 ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: close sends a reset."""
@@ -42,7 +41,7 @@ FIRST_BYTES = (
 
 @asynccontextmanager
 async def reads_nothing(port: int, requests: int) -> AsyncIterator[Peer]:
-    """A stream of so many requests whose replies find no window: this peer gives none and reads none."""
+    """A stream of so many requests whose replies find no window: this peer gives none, and keeps to the other's."""
     async with connected(port) as peer:
         await peer.send(frame(SETTINGS, NO_WINDOW))
         headers = frame(HEADERS, header_block(call_headers(STREAM)), stream=1, flags=END_HEADERS)
@@ -58,7 +57,7 @@ async def reads_nothing(port: int, requests: int) -> AsyncIterator[Peer]:
 
 async def _send_all(peer: Peer, body: bytes, requests: int) -> None:
     for _ in range(requests):
-        if not await peer.send(frame(DATA, body, stream=1)):
+        if not await peer.body(1, body, is_whole=False):
             return
 
 

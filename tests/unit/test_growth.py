@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from soak.footprint import Footprint
-from soak.growth import growth
+from soak.growth import WARM_UP, allowed, found_out, growth
 from soak.report import Report
 from soak.tally import OK, Tally
+from support.footprint import Footprint
 
 MIB = 1 << 20
 HOUR = np.arange(0, 3600, 15)
@@ -50,6 +50,33 @@ def test_a_peak_alone_is_no_leak() -> None:
     assert not growth(samples(memory), "memory_bytes").is_leak
 
 
+def test_what_a_short_run_may_grow_is_less() -> None:
+    minutes = [allowed("memory_bytes", 60 * minutes) / MIB for minutes in (0, 4, 40, 400)]
+
+    assert minutes == pytest.approx([3, 3.5, 8, 8])
+
+
+@pytest.mark.parametrize("name", ["memory_bytes", "descriptors", "threads", "tasks"])
+@pytest.mark.parametrize("run_seconds", [60.0, 3600.0])
+def test_the_control_leaks_a_few_times_what_is_allowed(run_seconds: float, name: str) -> None:
+    seconds = run_seconds * (1 - WARM_UP)
+
+    assert found_out(run_seconds, 4)[name] * seconds == pytest.approx(4 * allowed(name, seconds))
+
+
+@pytest.mark.parametrize(("times", "is_found"), [(0.8, False), (1.3, True)])
+def test_a_leak_is_found_from_what_is_allowed_on(times: float, is_found: bool) -> None:  # noqa: FBT001 - a parameter
+    rate = found_out(3600, times)["memory_bytes"] / MIB
+    level = np.random.default_rng(1).normal(0, 0.5, len(HOUR))
+
+    assert growth(samples(300 + rate * HOUR + level), "memory_bytes").is_leak == is_found
+
+
+def test_no_samples_give_no_verdict() -> None:
+    with pytest.raises(ValueError, match="0 samples count"):
+        growth([], "memory_bytes")
+
+
 def test_too_few_samples_give_no_verdict() -> None:
     with pytest.raises(ValueError, match="3 samples count"):
         growth(samples(300 + noise())[:4], "memory_bytes")
@@ -61,13 +88,23 @@ def test_a_report_names_everything_that_must_not_be() -> None:
     tally.note("unary", "UNAVAILABLE", OK, "gone")
     tally.note_wrong("unary", "7")
     grown = [growth(samples(300 + HOUR / 60), "memory_bytes")]
-    report = Report("python front", 60, tally, grown, status=1, left={"queued": 2.0, "in flight": 0.0})
+    report = Report(
+        "python front",
+        60,
+        tally,
+        grown,
+        status=1,
+        left={"queued": 2.0, "in flight": 0.0, "tasks": None},
+        unmeasured=["no threads"],
+    )
 
     assert report.faults == [
         "1 wrong answers",
         "1 unexpected outcomes",
         "exit status 1",
         "queued was 2 at the end",
+        "tasks was not shown at the end",
+        "no threads",
         "memory_bytes grows",
     ]
     assert "  ! unary: UNAVAILABLE gone" in report.lines()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from soak.page import record
+from soak.page import check_marks, record
 from soak.report import Report
+from soak.run import Options
 from soak.tally import Tally
 from support.junit import cases
 from support.reliability import PROMISES, TABLE, files, main, table
@@ -64,11 +65,18 @@ def test_a_soak_stands_between_the_marks_of_its_front_and_engine(tmp_path: Path)
     record(Report("x", 60, Tally(), [], status=0), document)
 
     text = document.read_text()
-    assert "x: 60 minutes, 0 calls" in text
+    assert "x: 60.0 minutes, 0 calls" in text
     assert "old" not in text
     assert "kept" in text
     with pytest.raises(ValueError, match="no marks"):
         record(Report("z", 60, Tally(), [], status=0), document)
+
+
+@pytest.mark.parametrize(
+    ("front", "engine"), [("python", "embedded"), ("native", "embedded"), ("native", "torchserve")]
+)
+def test_the_document_has_a_place_for_a_soak(front: str, engine: str) -> None:
+    check_marks(Options(60, front, engine).title, DOCUMENT)
 
 
 def test_every_test_that_is_named_is_there() -> None:

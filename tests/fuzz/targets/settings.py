@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fuzz.target import Target, scratch
@@ -14,8 +15,13 @@ from seqserve.settings_reading import read_settings, source_of
 
 def check(data: bytes) -> None:
     """Read a file as `seqserve serve --config` does."""
-    path = _file()
+    path = scratch() / "seqserve.toml"
     path.write_bytes(data)
+    with _no_others():
+        _check_file(path)
+
+
+def _check_file(path: Path) -> None:
     try:
         settings = read_settings({}, path)
     except SettingsInvalid as refused:
@@ -33,11 +39,16 @@ def _check_told(refused: SettingsInvalid) -> None:
     assert words.isprintable(), f"words that cannot be printed: {words!r}"
 
 
-@cache
-def _file() -> Path:
-    for name in [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]:
+@contextmanager
+def _no_others() -> Iterator[None]:
+    """Without settings in the environment, which beat those of a file; they are back at the end."""
+    kept = {name: value for name, value in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
+    for name in kept:
         del os.environ[name]
-    return scratch() / "seqserve.toml"
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def seeds() -> list[bytes]:

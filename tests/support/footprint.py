@@ -1,8 +1,7 @@
-"""What a gateway takes: memory, open files, threads, tasks; sampled while it works."""
+"""What a gateway takes: memory, open files, threads, tasks; at one moment."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +41,3 @@ def footprint(process: int, began: float, tasks: int = 0) -> Footprint:
         threads=int(fields["Threads"]),
         tasks=tasks,
     )
-
-
-async def sample_without_end(
-    process: int, web: httpx.AsyncClient, every_seconds: float, into: list[Footprint]
-) -> None:
-    """One sample after the other."""
-    began = time.monotonic()
-    while True:
-        tasks = int((await gauges(web))["seqserve_event_loop_tasks"])
-        into.append(footprint(process, began, tasks))
-        await asyncio.sleep(every_seconds)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from soak.truth import MODEL, put_version
+from support.truth import MODEL, put_version
 
 BROKEN = 5
 """Every fifth is."""
