@@ -121,7 +121,7 @@ PROMISES = (
         ),
     ),
     Promise(
-        "memory, descriptors and threads stay level, and a leak is found",
+        "memory, descriptors, threads and tasks stay level, and a leak is found",
         ("reliability/test_soak",),
     ),
 )
