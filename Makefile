@@ -54,7 +54,7 @@ test: install ## all tests but the long ones
 test-long: install clients .venv-audit/installed ## the slower tests
 	$(BIN)/python -m pytest -m "long and not image"
 
-reliability: install ## every promise of docs/reliability.md, tried, and its table; half an hour
+reliability: install ## every promise of docs/reliability.md, tried, and its table; an hour and a half
 	$(BIN)/python -m pytest $$(PYTHONPATH=tests $(BIN)/python -m support.reliability) \
 	  -o junit_family=xunit1 --junitxml .pytest_cache/reliability.xml; status=$$?; \
 	PYTHONPATH=tests $(BIN)/python -m support.reliability .pytest_cache/reliability.xml docs/reliability.md \

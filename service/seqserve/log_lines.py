@@ -1,14 +1,31 @@
 """Where log lines go: standard error, as long as it takes them.
 
-A full disk or a pipe without a reader costs lines and nothing else: whoever logs goes on.
+A full disk, or a pipe whose reader is gone or asleep, costs lines and nothing else: whoever logs goes on.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from typing import Any, TextIO
 
 import structlog
+
+
+def never_wait(file: TextIO) -> None:
+    """Have writes to a pipe that is full fail, and not wait for its reader: gRPC's own lines go there too.
+
+    The pipe is opened anew, since the flag would hold for everybody who writes into it.
+    """
+    try:
+        number = file.fileno()
+        if stat.S_ISFIFO(os.fstat(number).st_mode):
+            opened = os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+            os.dup2(opened, number)
+            os.close(opened)
+    except OSError:  # no file of the system, no reader any more, or somebody else's pipe
+        return
 
 
 class Lines:

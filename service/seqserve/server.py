@@ -22,6 +22,7 @@ from seqserve.errors import EngineUnavailable
 from seqserve.exposure import exposures
 from seqserve.gateway import Gateway
 from seqserve.heap import freeze_collector, keep_heap
+from seqserve.log_lines import never_wait
 from seqserve.logs import configure_logs
 from seqserve.native_front import library
 from seqserve.native_front.choice import Front, choose_front
@@ -51,6 +52,7 @@ async def serve(
     Raises StoreMissing, AddressInUse, DependencyMissing, SettingsInvalid or StartFault, and EngineUnavailable
     after a drain that the end of a TorchServe has caused (exit_with_torchserve).
     """
+    never_wait(sys.stderr)
     configure_logs(settings.log_level, settings.log_format)
     make_room(settings)
     keep_heap()

@@ -116,7 +116,7 @@ async def test_plaintext_and_tls_that_meet_are_told(twin: Any, world: World) -> 
         assert str(await fault(twin, address, world.trusting)) == f"{address}: it speaks no TLS there"
     with listening(world.ours.issue()) as address:
         plain = await fault(twin, address, tls=False)
-    assert str(plain) == f"{address}: it closed the connection; perhaps it speaks TLS there"
+    assert str(plain) == f"{address}: it closed the connection; perhaps it ends, is full, or speaks TLS there"
 
 
 async def test_a_port_with_tls_for_another_protocol_is_told(twin: Any, world: World, tmp_path: Path) -> None:
@@ -152,8 +152,14 @@ async def test_what_is_no_certificate_is_told(twin: Any, world: World) -> None:
     ("options", "words"),
     [
         (["--tls"], "its certificate is not trusted: unable to get local issuer certificate"),
-        (["--no-tls"], "it closed the connection; perhaps it speaks TLS there"),
-        ([], "it closed the connection; perhaps it speaks TLS there"),
+        (
+            ["--no-tls"],
+            "it closed the connection; perhaps it ends, is full, or speaks TLS there",
+        ),
+        (
+            [],
+            "it closed the connection; perhaps it ends, is full, or speaks TLS there",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["health", "models"])

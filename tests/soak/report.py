@@ -50,8 +50,20 @@ class Report:
 
 def _grown(growth: Growth) -> str:
     unit, scale = ("MiB", MIB) if growth.name == "memory_bytes" else ("", 1)
-    first, last, slope, low, high = (
-        each / scale for each in (growth.first, growth.last, growth.slope, growth.low, growth.high)
+    first, last, slope, low, high, sure, allowed = (
+        each / scale
+        for each in (
+            growth.first,
+            growth.last,
+            growth.slope,
+            growth.low,
+            growth.high,
+            growth.sure,
+            growth.allowed,
+        )
     )
     name = growth.name.removesuffix("_bytes")
-    return f"  {name:11} {first:.1f} → {last:.1f} {unit}, {slope:+.2f} an hour ({low:+.2f} to {high:+.2f})"
+    an_hour = f"{slope:+.2f} an hour ({low:+.2f} to {high:+.2f})"
+    return (
+        f"  {name:11} {first:.1f} → {last:.1f} {unit}, {an_hour}; surely {sure:+.1f}, allowed {allowed:.1f}"
+    )

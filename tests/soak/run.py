@@ -67,6 +67,7 @@ class Options:
 
 async def soak(options: Options, progress: Callable[[str], None]) -> Report:
     """Run it to its end. progress: is told how it goes, once a minute."""
+    progress(f"{options.title}: {options.minutes:g} minutes, with a line after each")
     with tempfile.TemporaryDirectory() as folder, _gateway(Path(folder), options) as gateway:
         sampler = Sampler(gateway.process.pid)
         async with _world(gateway) as world:

@@ -13,7 +13,7 @@ from seqserve.client.tls import Tls
 NOT_CONNECTED = "connections to all backends failing"
 """So it begins where calls take turns over the addresses of a name, be it one or many."""
 CLOSED = r"Socket closed|Connection reset|Broken pipe"
-WITHOUT_TLS = {CLOSED: "it closed the connection; perhaps it speaks TLS there"}
+WITHOUT_TLS = {CLOSED: "it closed the connection; perhaps it ends, is full, or speaks TLS there"}
 WITH_TLS = {
     r"CERTIFICATE_VERIFY_FAILED: ([^:]+)": "its certificate is not trusted: {0}",
     r"Hostname Verification Check failed": "its certificate is for another name than {name}",
