@@ -54,7 +54,7 @@ PROMISES = (
         ("reliability/test_overload::test_a_queue_of_n",),
     ),
     Promise(
-        "beyond its peak a gateway refuses as documented, answers probes, and what it answers is right",
+        "beyond its peak a gateway refuses as documented, answers probes within seconds, and what it answers is right",
         ("reliability/test_overload::test_an_open_loop",),
     ),
     Promise(
@@ -62,7 +62,7 @@ PROMISES = (
         ("reliability/test_hung_engine::test_tries",),
     ),
     Promise(
-        "who is cancelled or too late before his batch is sealed never reaches the model",
+        "a call that is cancelled or expires before its batch is sealed never reaches the model",
         ("reliability/test_overload::test_who_is_cancelled",),
     ),
     Promise(
@@ -78,9 +78,10 @@ PROMISES = (
         ("reliability/test_clocks",),
     ),
     Promise(
-        "full disks and file systems that cannot be written stop nobody",
+        "full disks, file systems that cannot be written and logs that nobody reads stop nobody",
         (
             "reliability/test_disks",
+            "reliability/test_log_readers",
             "e2e/test_torchserve_outages::test_an_archive_that_finds_no_room",
             "e2e/test_torchserve_outages::test_logs_that_find_no_room",
         ),
@@ -98,11 +99,11 @@ PROMISES = (
         ("reliability/test_memory_limit::test_where_nothing",),
     ),
     Promise(
-        "who reads nothing, does nothing or sends garbage costs the others nothing",
+        "a peer that reads nothing, does nothing or sends garbage costs the others nothing",
         ("reliability/test_peers",),
     ),
     Promise(
-        "a slow, narrow, silent, reset or cut network: right answers or an honest status, and all is well again after it",
+        "a slow, narrow, lossy, silent, reset or cut network: right answers or an honest status, and all is well again after it",
         ("reliability/test_network_faults",),
     ),
     Promise(
