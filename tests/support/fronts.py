@@ -19,6 +19,7 @@ ONE_FRONT = {
     "test_fronts_agree": "runs both fronts in each test, to compare them",
     "test_fronts_count_alike": "runs both fronts in each test, to compare them",
     "test_fronts_end_alike": "runs both fronts in each test, to compare them",
+    "test_grpc_listener": "the Python front's own server and its successor",
     "test_hostile_http": "hostile HTTP ends in the HTTP server, which is the same beside either front",
     "test_native_addresses": "what the native server says where it cannot listen; the Python front has no such words",
     "test_native_floods": "what only the native front has between its threads and the event loop",
