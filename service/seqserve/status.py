@@ -36,12 +36,18 @@ TABLE: dict[type[errors.SeqserveError], Status] = {
     errors.EngineContractError: Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR),
     errors.StartFault: Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR),
 }
+NO_THREAD = "can't start new thread"
+"""Python's words where the system gives none: a limit of memory, or of processes, has been reached."""
 UNKNOWN = Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def in_our_words(error: BaseException) -> BaseException:
-    """The error itself; a want of memory is overload, whoever met it."""
-    return errors.Overloaded("no memory for this request") if isinstance(error, MemoryError) else error
+    """The error itself; a want of memory or of threads is overload, whoever met it."""
+    if isinstance(error, MemoryError):
+        return errors.Overloaded("no memory for this request")
+    if type(error) is RuntimeError and str(error) == NO_THREAD:
+        return errors.Overloaded("no thread for this request")
+    return error
 
 
 def status_of(error: BaseException) -> Status:

@@ -44,9 +44,10 @@ FAULTS = [
     KeyError(TALE),
     ExceptionGroup(TALE, [OSError(2, TALE, "/srv")]),
     MemoryError(TALE),
+    RuntimeError("can't start new thread"),
 ]
 INTERNAL = r"internal error; request id [0-9a-f]{32}"
-WORDS = [INTERNAL, INTERNAL, INTERNAL, "no memory for this request"]
+WORDS = [INTERNAL, INTERNAL, INTERNAL, "no memory for this request", "no thread for this request"]
 """Of a refusal for each of them."""
 
 
