@@ -214,10 +214,12 @@ TEST_F(SideCalls, AStreamThatIsRefusedForItsBytesEndsAfterTheMessageThatIsBeingW
   stream.write(std::string("eleven-byte"));
   call->tell(&Answerable::read);
   EXPECT_TRUE(elsewhere.wait("message").flag);
+  // Longer than HTTP/2's first window: it is being written until the client reads.
+  const std::string answer(1 << 20, 'a');
+  call->tell(&Answerable::write, buffer_of(answer));
   call->tell(&Answerable::read);
-  call->tell(&Answerable::write, buffer_of("answer"));
   EXPECT_FALSE(elsewhere.wait("message").flag);
-  EXPECT_EQ(stream.read(), "answer");
+  EXPECT_EQ(stream.read(), answer);
   EXPECT_EQ(stream.finish().error_code(), StatusCode::RESOURCE_EXHAUSTED);
   elsewhere.wait("over");
 }
