@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from seqserve.shortage import shortage_of
+
 # A link is not followed, and a pipe with nobody at its other end does not keep us waiting.
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 SERVED = "a gateway serves it"
@@ -53,13 +55,13 @@ def hold(path: Path) -> Lease:
     """A lease on the archive of that path; waits for a moment while somebody claims it. Raises nothing.
 
     An archive that cannot be opened, as one that is gone, gives an empty lease without a fault: reading it
-    tells better what is wrong.
+    tells better what is wrong. Where it is files that are wanting, the next to read it may find one.
     """
     for _ in range(TRIES):
         try:
             lease = _try_to_hold(path)
-        except OSError:
-            return Lease()
+        except OSError as error:
+            return Lease(fault=shortage_of(error))
         if lease is not None:
             return lease
         time.sleep(PAUSE_SECONDS)

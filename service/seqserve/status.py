@@ -10,6 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from seqserve import errors
+from seqserve.shortage import NO_THREAD
 
 DOMAIN = "seqserve"
 MOST_RETRY_SECONDS = 86400.0
@@ -36,8 +37,6 @@ TABLE: dict[type[errors.SeqserveError], Status] = {
     errors.EngineContractError: Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR),
     errors.StartFault: Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR),
 }
-NO_THREAD = "can't start new thread"
-"""Python's words where the system gives none: a limit of memory, or of processes, has been reached."""
 UNKNOWN = Status(StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

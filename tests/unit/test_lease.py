@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +53,14 @@ def holder(archive: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.communicate()
+
+
+def test_where_no_file_is_left_to_lock_that_is_told(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_file(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", no_file)
+    assert hold(archive).fault == "Too many open files"
 
 
 def test_an_archive_is_served_until_the_last_lease_ends(archive: Path) -> None:

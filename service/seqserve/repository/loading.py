@@ -18,6 +18,7 @@ from seqserve.lease import Lease, hold
 from seqserve.repository.batch_watch import BatchWatch
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import MakeBatcher, ModelState, ModelVersion, ReadyVersion, RowBatcher
+from seqserve.shortage import shortage_of
 from seqserve.trust import Trust
 
 log = structlog.get_logger()
@@ -68,12 +69,8 @@ class Loading:
             await self._bring_up(entry, archive)
         except EngineUnavailable as error:
             await self._wait_for_engine(entry, error)
-        except SeqserveError as error:
-            log.error("model refused", archive=path.name, reason=str(error), hint=getattr(error, "hint", ""))
-            await self._fail(entry, error.reason)
-        except Exception:
-            log.exception("model refused", archive=path.name)
-            await self._fail(entry, "INTERNAL")
+        except Exception as error:  # noqa: BLE001 - it is told, and nothing is raised
+            await self._judge(entry, path, error)
         except asyncio.CancelledError:
             await entry.release()
             await self.repository.remove(entry)
@@ -145,6 +142,17 @@ class Loading:
             raise
         self.observer.note_golden_check(entry.name, entry.version, delta=delta)
         return delta
+
+    async def _judge(self, entry: ModelVersion, path: Path, error: Exception) -> None:
+        """Whether it is the archive's fault that it was not loaded, and what is said of it."""
+        if shortage := shortage_of(error):
+            await self._wait_for_engine(entry, EngineUnavailable(f"the gateway itself met: {shortage}"))
+        elif isinstance(error, SeqserveError):
+            log.error("model refused", archive=path.name, reason=str(error), hint=getattr(error, "hint", ""))
+            await self._fail(entry, error.reason)
+        else:
+            log.error("model refused", archive=path.name, exc_info=error)
+            await self._fail(entry, "INTERNAL")
 
     async def _wait_for_engine(self, entry: ModelVersion, error: EngineUnavailable) -> None:
         """Keep a version that may be tried again as it is; that is said once until it is up."""

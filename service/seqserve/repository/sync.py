@@ -53,7 +53,7 @@ class StoreSync:
 
     @property
     def has_to_try_again(self) -> bool:
-        """Whether an archive could not be loaded only because the engine was away."""
+        """Whether an archive waits for its engine, or for what the gateway itself was short of."""
         return bool(self._again)
 
     def __post_init__(self) -> None:
@@ -173,9 +173,9 @@ class StoreSync:
         return [archive for archive in wanted if not self._serves(archive) and not self._is_leaving(archive)]
 
     async def _load(self, archive: Shelved) -> None:
-        self._tried[archive.path] = archive.stamp
         keys = await asyncio.to_thread(self.loading.trust.stamp)
         entry = await self.loading.load(archive.name, archive.version, archive.path)
+        self._tried[archive.path] = archive.stamp
         if entry.state is ModelState.FAILED and entry.reason == EngineUnavailable.reason:
             self._again.add(archive.path)
         if entry.state is ModelState.FAILED and entry.reason == ArchiveUntrusted.reason:
