@@ -46,10 +46,10 @@ MORE_BYTES, MORE_DESCRIPTORS = 64 * 2**20, 4
 TINY = Signature.parse(signature_document("tiny_image"))
 
 
-async def attack(front: str, connections: int, seed: int, say: Say) -> Attack:
+async def attack(front: str, connections: int, seed: int, say: Say, *, engine: str = "embedded") -> Attack:
     """So many hostile connections, and twice as many mutated calls; then all must be as it was before."""
     made, warming = Attack(front), Attack(front)
-    with tempfile.TemporaryDirectory() as folder, _gateway(Path(folder), front) as gateway:
+    with tempfile.TemporaryDirectory() as folder, _gateway(Path(folder), front, engine) as gateway:
         async with grpc.aio.insecure_channel(gateway.grpc) as channel:
             neighbour = asyncio.create_task(_neighbour(channel, made))
             await send_all(gateway, WARMING_SEED, max(connections // 10, AT_ONCE), warming, say)
@@ -76,14 +76,14 @@ async def attack(front: str, connections: int, seed: int, say: Say) -> Attack:
 
 
 @contextlib.contextmanager
-def _gateway(folder: Path, front: str) -> Iterator[Served]:
+def _gateway(folder: Path, front: str, engine: str) -> Iterator[Served]:
     store = folder / "store"
     store.mkdir()
     put_version(store, "1")
     halves = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 6)
     members = {"tiny.pt": scripted(_tiny()), "handler.py": HANDLER}
     make_archive(store, "tiny", "1", signature=TINY, golden=(halves, _answers(halves)), replace=members)
-    with serving(folder, store, f"--front={front}") as gateway:
+    with serving(folder, store, f"--front={front}", f"--engine={engine}") as gateway:
         yield gateway
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from seqserve.native_front import library
+from support.own_torchserve import needs_torchserve
 from support.paced import put_paced
 from support.truth import put_version
 
@@ -37,6 +38,16 @@ def front(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name == "native" and (why := library.why_not()):
         pytest.skip(why)
+    return name
+
+
+@pytest.fixture(
+    scope="session",
+    params=["embedded", pytest.param("torchserve", marks=[pytest.mark.long, needs_torchserve])],
+)
+def engine(request: pytest.FixtureRequest) -> str:
+    """What runs the models; TorchServe where the test may take long."""
+    name: str = request.param
     return name
 
 

@@ -25,9 +25,10 @@ ITS_OWN = 4
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, store: Path, front: str) -> Iterator[Served]:
+def gateway(tmp_path: Path, store: Path, front: str, engine: str) -> Iterator[Served]:
     """Follows a store that the test changes."""
-    with serving(tmp_path, store, f"--front={front}", "--watch-interval-seconds=0.2") as running:
+    chosen = (f"--front={front}", f"--engine={engine}")
+    with serving(tmp_path, store, *chosen, "--watch-interval-seconds=0.2") as running:
         yield running
 
 

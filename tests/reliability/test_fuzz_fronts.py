@@ -5,17 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fuzz.front import attack
-from seqserve.native_front import library
-
-FRONTS = ["python", "native"]
 
 
-@pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize("connections", [80, pytest.param(4000, marks=pytest.mark.long)])
-async def test_neighbours_are_answered_rightly_and_all_comes_back(front: str, connections: int) -> None:
-    if front == "native" and library.why_not():
-        pytest.skip(library.why_not())
-    made = await attack(front, connections, 1, lambda _: None)
+async def test_neighbours_are_answered_rightly_and_all_comes_back(
+    front: str, engine: str, connections: int
+) -> None:
+    made = await attack(front, connections, 1, lambda _: None, engine=engine)
 
     assert not made.faults, "\n".join(made.faults)
     assert made.answers > 1

@@ -127,12 +127,12 @@ async def neighbours(gateway: Served) -> AsyncIterator[Checked]:
 
 
 async def test_a_picture_that_finds_no_memory_is_refused_alone(
-    tmp_path: Path, models: Path, front: str, record_property: Figures
+    tmp_path: Path, models: Path, front: str, engine: str, record_property: Figures
 ) -> None:
     """Over both APIs; neighbours with small requests are answered, and rightly, as if nothing were."""
     store = shutil.copytree(models, tmp_path / "store")
     put_resizing(store)
-    with serving(tmp_path, store, f"--front={front}") as gateway:
+    with serving(tmp_path, store, f"--front={front}", f"--engine={engine}") as gateway:
         async with checked(gateway.grpc) as caller, web_of(gateway.http) as web:
             assert [await picture_over_grpc(caller), await picture_over_http(web)] == ["OK", 200]
             async with neighbours(gateway) as others:
@@ -151,11 +151,12 @@ async def test_a_picture_that_finds_no_memory_is_refused_alone(
 
 @pytest.mark.long
 async def test_where_nothing_is_left_no_answer_is_wrong_and_nothing_hangs(
-    tmp_path: Path, models: Path, front: str, record_property: Figures
+    tmp_path: Path, models: Path, front: str, engine: str, record_property: Figures
 ) -> None:
     """It serves on, or the process ends by itself."""
-    options = f"--front={front}", f"--max-request-examples={EXAMPLES}", "--max-queue-size=100000"
-    with serving(tmp_path, models, *options) as gateway:
+    chosen = (f"--front={front}", f"--engine={engine}")
+    limits = (f"--max-request-examples={EXAMPLES}", "--max-queue-size=100000")
+    with serving(tmp_path, models, *chosen, *limits) as gateway:
         async with checked(gateway.grpc) as caller:
             assert await caller.call() == "OK"
             with confined(gateway.process.pid, NEXT_TO_NOTHING_BYTES):

@@ -17,7 +17,6 @@ from seqserve.client import AsyncClient
 from support.checked import CALL_SECONDS, Checked, Figures, checked
 from support.exposition import total
 from support.oip import details_of, infer_request, inference_stub, rows_of
-from support.own_torchserve import needs_torchserve
 from support.paced import PACED, long_one
 from support.served import Served, serving
 from support.truth import IMAGES
@@ -39,16 +38,6 @@ BEYOND_GRPC_ITSELF = DOCUMENTED | {"CANCELLED", "UNAVAILABLE"}
 DEADLINE_SECONDS = 2.0
 PEAK_SECONDS = 1.0
 TICK_SECONDS = 0.02
-
-
-@pytest.fixture(
-    scope="module",
-    params=["embedded", pytest.param("torchserve", marks=[pytest.mark.long, needs_torchserve])],
-)
-def engine(request: pytest.FixtureRequest) -> str:
-    """What runs the models."""
-    name: str = request.param
-    return name
 
 
 @pytest.fixture(scope="module")

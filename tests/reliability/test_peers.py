@@ -29,10 +29,13 @@ ITS_OWN = 8
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, models: Path, front: str) -> Iterator[Served]:
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, models: Path, front: str, engine: str
+) -> Iterator[Served]:
     """Takes thousands of connections."""
     limits = ("--max-grpc-connections=6000", "--max-http-connections=4000")
-    with serving(tmp_path_factory.mktemp("peers"), models, f"--front={front}", *limits) as running:
+    chosen = (f"--front={front}", f"--engine={engine}")
+    with serving(tmp_path_factory.mktemp("peers"), models, *chosen, *limits) as running:
         yield running
 
 

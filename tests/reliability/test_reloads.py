@@ -113,7 +113,7 @@ async def test_reloads_under_load_fail_nobody_and_each_answer_is_wholly_of_one_v
 
 
 @needs_torchserve
-@pytest.mark.parametrize(("front", "times"), on_each_front(short=4, long=50), indirect=["front"])
+@pytest.mark.parametrize(("front", "times"), on_each_front(short=4, long=100), indirect=["front"])
 async def test_reloads_through_torchserve_fail_nobody_and_leave_nothing_of_the_old_ones(
     tmp_path: Path, store: Path, front: str, times: int, record_property: Figures
 ) -> None:
