@@ -20,7 +20,8 @@ from fuzz.targets import TARGETS
 from seqserve.native_front import library
 
 TOOLS = Path(".venv-fuzz")
-FRONTS = ("python", "native")
+NATIVE = "native"
+FRONTS = ("python", NATIVE)
 SCHEMA = "openapi"
 EXECUTIONS_A_CONNECTION, EXECUTIONS_AN_EXAMPLE = 500, 5000
 """So much longer one takes: of a million, 2,000 connections and 200 examples of each operation."""
@@ -57,6 +58,8 @@ def main(
         return
     if record:
         page.check_marks(record)  # and not in hours
+    if NATIVE in names and (why := library.why_not()):
+        raise click.ClickException(f"{NATIVE}: {why}")
     plan = Plan(tools=tools.absolute(), **planned)
     found = []
     for name in names or ORDER:
@@ -93,7 +96,7 @@ def _target(name: str, plan: Plan) -> Found:
 
 
 def _front(name: str, plan: Plan) -> Found:
-    if name == "native" and library.why_not():
+    if name == NATIVE and library.why_not():
         return Found(name, f"native front: left out, {library.why_not()}", 0)
     made = asyncio.run(attack(name, max(plan.executions // EXECUTIONS_A_CONNECTION, 1), SEED, _say))
     _say("\n".join(made.faults))

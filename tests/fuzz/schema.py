@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz.front import errors_logged
+from fuzz.attacked import errors_logged
 from fuzz.run import Say
 from seqserve.access.tokens import new_token
 from support.access import hash_of

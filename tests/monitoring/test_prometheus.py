@@ -14,9 +14,10 @@ import pytest_asyncio
 from seqserve import certificates
 from seqserve.metrics.rows import SECONDS
 from seqserve.native_front import library
-from support.mishaps import BATCH_SECONDS, Scene, Target, staged
+from support.mishaps import Scene, staged
 from support.prometheus import Prometheus, needs_prometheus, running_prometheus
 from support.promql import dashboard_exprs, rules
+from support.scraped import BATCH_SECONDS, Target
 
 pytestmark = [needs_prometheus, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 

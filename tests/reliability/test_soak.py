@@ -10,15 +10,14 @@ import httpx
 import pytest
 
 from seqserve.client import AsyncClient
-from seqserve.native_front import library
 from soak.callers import Round, World, fickle, hurried, unary
 from soak.run import Options, soak
 from soak.tally import Tally
 from support.checked import Figures
 from support.footprint import footprint
+from support.own_torchserve import needs_torchserve
 from support.served import serving
 
-FRONTS = ["python", "native"]
 HASTY_CALLERS = 12
 """Of each kind."""
 WARM_UP = 10_000
@@ -30,15 +29,8 @@ def nobody_listens(_words: str) -> None:
     """To how it goes."""
 
 
-def options(front: str, minutes: float, **more: object) -> Options:
-    if front == "native" and library.why_not():
-        pytest.skip(library.why_not())
-    return Options(minutes, front, **more)  # type: ignore[arg-type]  # what its fields are
-
-
-@pytest.mark.parametrize("front", FRONTS)
 async def test_callers_of_every_kind_get_right_answers_while_versions_come_and_go(front: str) -> None:
-    report = await soak(options(front, 0.2, reload_seconds=3), nobody_listens)
+    report = await soak(Options(0.2, front, reload_seconds=3), nobody_listens)
 
     assert not report.tally.wrong
     assert not report.tally.unexpected, report.tally.examples
@@ -48,24 +40,23 @@ async def test_callers_of_every_kind_get_right_answers_while_versions_come_and_g
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("front", FRONTS)
 async def test_nothing_grows(front: str) -> None:
-    report = await soak(options(front, 6, reload_seconds=10), nobody_listens)
+    report = await soak(Options(6, front, reload_seconds=10), nobody_listens)
 
     assert not report.faults, "\n".join(report.lines())
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("front", FRONTS)
 async def test_a_gateway_that_leaks_is_found_out(front: str) -> None:
-    report = await soak(options(front, 3, reload_seconds=10, is_leaking=True), nobody_listens)
+    report = await soak(Options(3, front, reload_seconds=10, is_leaking=True), nobody_listens)
 
     assert report.faults == ["memory_bytes grows", "descriptors grows", "threads grows", "tasks grows"]
 
 
 @pytest.mark.long
-async def test_the_same_behind_torchserve() -> None:
-    report = await soak(options("python", 3, engine="torchserve", reload_seconds=30), nobody_listens)
+@needs_torchserve
+async def test_the_same_behind_torchserve(front: str) -> None:
+    report = await soak(Options(3, front, engine="torchserve", reload_seconds=30), nobody_listens)
 
     assert not report.faults, "\n".join(report.lines())
 

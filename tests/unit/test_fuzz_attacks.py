@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from fuzz import __main__ as command
 from fuzz.attacks import Attack
-from fuzz.front import send_all
 from fuzz.page import Found
+from fuzz.sending import send_all
 from fuzz.targets import TARGETS
 from support.served import Served
 
