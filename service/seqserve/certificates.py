@@ -21,6 +21,7 @@ import structlog
 
 from seqserve.errors import SettingsInvalid
 from seqserve.regular_file import read_regular
+from seqserve.shortage import shortage_of
 
 # At run time it is imported where there are certificates: it takes 9 MB, and most gateways have none.
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ class Certificates:
                 self._take(self._still_valid(_checked(self._files, contents)))
             self._seen = self._told = ""
         except SettingsInvalid as error:
-            self._doubt(str(error))
+            if not shortage_of(error):  # which says nothing of the files
+                self._doubt(str(error))
 
     def _still_valid(self, new: Identity) -> Identity:
         """Raises SettingsInvalid for one that nobody would accept; the old one is better, or no worse."""
@@ -188,6 +190,8 @@ def _checked(files: TlsFiles, contents: Contents) -> Identity:
         context = _context(key_pem, chain_pem, client_ca_pem)
     except ssl.SSLError as error:
         raise _invalid("tls_certificate", files.certificate, f"OpenSSL: {error.reason or error}") from error
+    except OSError as error:
+        raise _invalid("tls_certificate", files.certificate, error.strerror or str(error)) from error
     return Identity(contents, chain, key_pem, chain_pem, client_ca_pem, context)
 
 

@@ -13,6 +13,7 @@ SeqserveError
 ├── Unavailable             worth a retry
 │   ├── ModelNotReady       loading, or its golden check failed
 │   ├── EngineUnavailable   what runs the model is away
+│   ├── ResourceShortage    the gateway itself has no files or threads left
 │   └── ShuttingDown        the gateway is draining
 ├── Overloaded              the queue is full, or too long for the caller's deadline
 │   └── ClientOverLimit     this client's own share is used up
@@ -163,6 +164,12 @@ class EngineUnavailable(Unavailable):
     """What runs the model is away."""
 
     reason: ClassVar[str] = "ENGINE_UNAVAILABLE"
+
+
+class ResourceShortage(Unavailable):
+    """The gateway itself has no files or threads left for it."""
+
+    reason: ClassVar[str] = "RESOURCE_SHORTAGE"
 
 
 class ShuttingDown(Unavailable):

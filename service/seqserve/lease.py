@@ -42,6 +42,9 @@ class Lease:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def __del__(self) -> None:
+        self.close()  # of one that was asked for in a thread which came too late for it
+
     def __enter__(self) -> Self:
         return self
 
@@ -52,16 +55,18 @@ class Lease:
 
 
 def hold(path: Path) -> Lease:
-    """A lease on the archive of that path; waits for a moment while somebody claims it. Raises nothing.
+    """A lease on the archive of that path; waits for a moment while somebody claims it.
 
     An archive that cannot be opened, as one that is gone, gives an empty lease without a fault: reading it
-    tells better what is wrong. Where it is files that are wanting, the next to read it may find one.
+    tells better what is wrong. Raises OSError where no more files can be opened.
     """
     for _ in range(TRIES):
         try:
             lease = _try_to_hold(path)
         except OSError as error:
-            return Lease(fault=shortage_of(error))
+            if shortage_of(error):
+                raise
+            return Lease()
         if lease is not None:
             return lease
         time.sleep(PAUSE_SECONDS)

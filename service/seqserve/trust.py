@@ -20,6 +20,7 @@ from seqserve.attestation import (
 from seqserve.errors import ArchiveUntrusted, SettingsInvalid
 from seqserve.ownership import first_opening
 from seqserve.regular_file import read_regular
+from seqserve.shortage import shortage_of
 from seqserve.trusted_keys import Stamp, read_trusted_keys, stamp_of_keys
 
 NAMED_KEYS, SHORT_ID = 3, 8
@@ -72,7 +73,7 @@ class Trust:
             with self._helping():
                 return Verdict(self._attested_by(path, sha256))
         except ArchiveUntrusted as error:
-            if self.is_required:
+            if self.is_required or shortage_of(error):  # which says nothing of the archive
                 raise
             return Verdict(doubt=str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from collections.abc import Callable
@@ -212,6 +213,23 @@ def test_what_is_faulty_is_told_once_and_changes_nothing(
     assert [(line["event"], line["log_level"]) for line in logged] == [
         ("new certificate refused, the old one stays", "error")
     ]
+
+
+@pytest.mark.parametrize("where", ["open", "memfd_create"])
+def test_files_that_cannot_be_opened_for_want_of_descriptors_are_no_faulty_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def no_file(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    first, second = world.certificates.current(), world.authority.issue("second")
+    second.write(world.folder)
+    with monkeypatch.context() as patched, capture_logs() as logged:
+        patched.setattr(os, where, no_file)
+        assert {id(world.later()) for _ in range(5)} == {id(first)}
+    assert not logged
+    assert world.later().chain_pem == second.certificate
+    assert world.reloads == ["loaded"]
 
 
 def test_after_a_fault_the_next_good_pair_is_taken_and_the_next_fault_told(world: World) -> None:

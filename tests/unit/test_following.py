@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from structlog.testing import capture_logs
 
 from seqserve.errors import EngineUnavailable
 from seqserve.repository.following import AGAIN_SECONDS, Following
@@ -82,6 +85,31 @@ async def test_other_looks_do_not_make_it_ask_more_often(tmp_path: Path) -> None
     assert len(world.time.pending()) == 1
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_a_store_that_cannot_be_read_for_want_of_files_is_told_once_and_looked_at_again(
+    tmp_path: Path,
+) -> None:
+    world = World([make_archive(tmp_path)])
+    listed = world.sync.list_archives
+
+    def no_file() -> list[Path]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    world.sync.list_archives = no_file
+    with capture_logs() as logs:
+        for _ in range(3):
+            await world.following.look()
+        world.sync.list_archives = listed
+        await world.following.look()
+
+    assert world.repository.is_ready("tiny", "")
+    assert [log["event"] for log in logs] == [
+        "the store is away; what is loaded serves on",
+        "model ready",
+        "the store is back",
+    ]
+    assert logs[0]["reason"] == "Too many open files"
 
 
 async def test_a_load_that_somebody_asked_for_is_followed_too(tmp_path: Path) -> None:

@@ -55,12 +55,13 @@ def holder(archive: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_where_no_file_is_left_to_lock_that_is_told(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_file_is_left_to_lock_that_is_raised(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_file(*_: object) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "open", no_file)
-    assert hold(archive).fault == "Too many open files"
+    with pytest.raises(OSError, match="Too many open files"):
+        hold(archive)
 
 
 def test_an_archive_is_served_until_the_last_lease_ends(archive: Path) -> None:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from seqserve.archive import Archive, read_archive
 from seqserve.engines.mirrored import AGAIN_SECONDS, DEFAULT_SECONDS, MODEL_SECONDS, MirroredEngine
 from seqserve.errors import ArchiveInvalid, EngineUnavailable
+from seqserve.shortage import NO_THREAD
 from seqserve.trust import UNCHECKED
 from support.archives import make_archive
 from support.batching import settle
@@ -105,8 +106,11 @@ async def test_a_mirror_that_refuses_does_not_keep_the_other_from_answering(
     assert world.mirror.loads == ["tiny/1"], "it is not asked again"
 
 
-async def test_a_mirror_that_is_away_gets_the_model_when_it_is_back(world: World) -> None:
-    world.mirror.refusal = EngineUnavailable("away")
+@pytest.mark.parametrize(
+    "refusal", [EngineUnavailable("away"), RuntimeError(NO_THREAD)], ids=["away", "short"]
+)
+async def test_a_mirror_that_is_away_gets_the_model_when_it_is_back(world: World, refusal: Exception) -> None:
+    world.mirror.refusal = refusal
     with capture_logs() as logs:
         model = await world.engine.load(world.archive)
         assert (await model.infer(HALVES)).shape == (2, 2)

@@ -31,6 +31,8 @@ class ComputeThreads:
         self._faults = faults
         self._mine = _Mine()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
+        # A pool without a thread would keep what is given to it, should the system have none left by then.
+        self._threads.submit(int)
 
     def forward(self, module: torch.jit.ScriptModule, batch: FloatArray, largest: int) -> FloatArray:
         """One forward pass: [n, *example] → [n, *output], n ≤ `largest`, the same in every call.

@@ -10,6 +10,7 @@ from seqserve.archive import Archive
 from seqserve.engines.base import Engine, FloatArray, LoadedModel
 from seqserve.engines.timing import Time
 from seqserve.errors import EngineUnavailable, SeqserveError
+from seqserve.shortage import shortage_of
 
 log = structlog.get_logger()
 
@@ -69,14 +70,12 @@ class MirroredModel:
         """Whether there is no more to be done: the mirror has taken it, or has refused it for good."""
         try:
             self._mirrored = await self._mirror.load(self._archive)
-        except EngineUnavailable as error:
-            if not self._is_told:  # it is said once that it is away
-                self._report(error, is_tried_again=True)
-            self._is_told = True
-            return False
         except Exception as error:  # noqa: BLE001 - it is told, and keeps nobody from being answered
-            self._report(error, is_tried_again=False)
-            return True
+            is_tried_again = isinstance(error, EngineUnavailable) or bool(shortage_of(error))
+            if not self._is_told or not is_tried_again:  # it is said once that it is away
+                self._report(error, is_tried_again=is_tried_again)
+            self._is_told = True
+            return not is_tried_again
         if self._is_told:
             log.info("model mirrored", model=self._archive.name, version=self._archive.version)
         return True

@@ -10,11 +10,12 @@ import structlog
 
 from seqserve.errors import StoreMissing
 from seqserve.repository.sync import StoreSync
+from seqserve.shortage import shortage_of
 
 log = structlog.get_logger()
 
 AGAIN_SECONDS = 2.0
-"""Between two looks while an archive waits for its engine."""
+"""Between two looks while an archive waits for its engine, or for files or threads."""
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Following:
     on_look: Callable[[], None]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _is_due: asyncio.Event = field(default_factory=asyncio.Event)
-    _is_away: bool = False
+    _told: str = ""
 
     async def run(self) -> None:
         """Follow until this task is cancelled."""
@@ -54,19 +55,26 @@ class Following:
         try:
             await self.sync.sync()
         except StoreMissing as error:
-            if not self._is_away:
-                log.warning("the store is away; what is loaded serves on", reason=str(error))
-            self._is_away = True
-        except Exception:
-            log.exception("the store could not be followed")
+            self._tell(str(error))
+        except Exception as error:
+            if shortage := shortage_of(error):
+                self._tell(shortage)
+            else:
+                log.exception("the store could not be followed")
         else:
-            if self._is_away:
+            if self._told:
                 log.info("the store is back")
-            self._is_away = False
+            self._told = ""
         self.on_look()
 
+    def _tell(self, reason: str) -> None:
+        """Once until it changes: there may be ten looks a second."""
+        if reason != self._told:
+            log.warning("the store is away; what is loaded serves on", reason=reason)
+        self._told = reason
+
     async def _try_again(self) -> None:
-        """Whether the store is watched or not: an archive may wait for its engine."""
+        """Whether the store is watched or not: an archive may wait."""
         while True:
             await self.sleep(AGAIN_SECONDS)
             if self.sync.has_to_try_again:

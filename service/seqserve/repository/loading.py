@@ -12,7 +12,14 @@ import structlog
 from seqserve.archive import Archive, read_archive
 from seqserve.batching.observers import Observers, VersionObserver
 from seqserve.engines.base import Engine, LoadedModel
-from seqserve.errors import ArchiveInvalid, EngineUnavailable, Overloaded, SeqserveError, ShuttingDown
+from seqserve.errors import (
+    ArchiveInvalid,
+    EngineUnavailable,
+    Overloaded,
+    ResourceShortage,
+    SeqserveError,
+    ShuttingDown,
+)
 from seqserve.golden import Golden
 from seqserve.lease import Lease, hold
 from seqserve.repository.batch_watch import BatchWatch
@@ -24,6 +31,11 @@ from seqserve.trust import Trust
 log = structlog.get_logger()
 
 SLACK_SECONDS = 1.0
+WAITING = {
+    EngineUnavailable.reason: "model waits for its engine",
+    ResourceShortage.reason: "model waits for files or threads",
+}
+"""Reasons of versions that are tried again as they are, and what the log says of each."""
 QUEUE_LOOK_SECONDS = 0.01
 """How often the queue of a version that leaves is looked at."""
 
@@ -52,23 +64,22 @@ class Loading:
     observer: LoadObserver
     trust: Trust
     _is_missing_lock_told: bool = False
-    _awaited: set[tuple[str, str]] = field(default_factory=set)
+    _awaited: dict[tuple[str, str], str] = field(default_factory=dict)
+    _doubted: set[str] = field(default_factory=set)
 
     async def load(self, name: str, version: str, path: Path) -> ModelVersion:
         """The entry of an archive, READY or FAILED; nothing is raised, and no other version is touched.
 
         name, version: as the file's name claims them, for archives that cannot be read.
         """
-        lease = await self._hold(path)
-        entry = ModelVersion(name, version, path, lease=lease)
+        entry = ModelVersion(name, version, path)
         try:
+            entry.lease = await self._hold(path)
             await self.repository.put(entry)
             archive = await asyncio.to_thread(read_archive, path, self.trust)
             self._tell_doubt(entry, archive)
             entry.signature, entry.archive_sha256 = archive.signature, archive.sha256
             await self._bring_up(entry, archive)
-        except EngineUnavailable as error:
-            await self._wait_for_engine(entry, error)
         except Exception as error:  # noqa: BLE001 - it is told, and nothing is raised
             await self._judge(entry, path, error)
         except asyncio.CancelledError:
@@ -108,7 +119,7 @@ class Loading:
             self.engine.name, self.engine.device,
             archive.sha256 if self.engine.runs_verified_archives else "", observer,
         )  # fmt: skip
-        self._awaited.discard((entry.name, entry.version))
+        self._awaited.pop((entry.name, entry.version), None)
         entry.state = ModelState.READY
         await self.repository.put(entry)
         self.observer.note_reload(entry.name, "loaded")
@@ -119,7 +130,8 @@ class Loading:
         )  # fmt: skip
 
     def _tell_doubt(self, entry: ModelVersion, archive: Archive) -> None:
-        if archive.doubt and (entry.name, entry.version) not in self._awaited:
+        if archive.doubt and archive.sha256 not in self._doubted:  # one that waits is read many times
+            self._doubted.add(archive.sha256)
             log.warning("archive without a trusted attestation", archive=entry.path and entry.path.name,
                         reason=archive.doubt)  # fmt: skip
 
@@ -146,7 +158,9 @@ class Loading:
     async def _judge(self, entry: ModelVersion, path: Path, error: Exception) -> None:
         """Whether it is the archive's fault that it was not loaded, and what is said of it."""
         if shortage := shortage_of(error):
-            await self._wait_for_engine(entry, EngineUnavailable(f"the gateway itself met: {shortage}"))
+            error = ResourceShortage(f"the gateway itself met: {shortage}")
+        if isinstance(error, EngineUnavailable | ResourceShortage):
+            await self._wait(entry, error)
         elif isinstance(error, SeqserveError):
             log.error("model refused", archive=path.name, reason=str(error), hint=getattr(error, "hint", ""))
             await self._fail(entry, error.reason)
@@ -154,12 +168,11 @@ class Loading:
             log.error("model refused", archive=path.name, exc_info=error)
             await self._fail(entry, "INTERNAL")
 
-    async def _wait_for_engine(self, entry: ModelVersion, error: EngineUnavailable) -> None:
-        """Keep a version that may be tried again as it is; that is said once until it is up."""
-        if (entry.name, entry.version) not in self._awaited:
-            self._awaited.add((entry.name, entry.version))
-            log.warning("model waits for its engine", model=entry.name, version=entry.version,
-                        reason=str(error))  # fmt: skip
+    async def _wait(self, entry: ModelVersion, error: EngineUnavailable | ResourceShortage) -> None:
+        """Keep a version that may be tried again as it is; a reason is said once, and again after another."""
+        if self._awaited.get((entry.name, entry.version)) != error.reason:
+            self._awaited[entry.name, entry.version] = error.reason
+            log.warning(WAITING[error.reason], model=entry.name, version=entry.version, reason=str(error))
         await self._show_failed(entry, error.reason)
 
     async def _show_failed(self, entry: ModelVersion, reason: str) -> None:
@@ -169,11 +182,15 @@ class Loading:
         await self.repository.put(entry)
 
     async def _fail(self, entry: ModelVersion, reason: str) -> None:
+        self._awaited.pop((entry.name, entry.version), None)
         await self._show_failed(entry, reason)
         self.observer.note_reload(entry.name, "refused")
 
     async def _hold(self, path: Path) -> Lease:
-        """A lease where there can be one; an archive that cannot be locked is served all the same."""
+        """A lease where there can be one; an archive that cannot be locked is served all the same.
+
+        Raises OSError where no file is left, RuntimeError where no thread is.
+        """
         lease = await asyncio.to_thread(hold, path)
         if lease.fault and not self._is_missing_lock_told:
             self._is_missing_lock_told = True  # it is the same for every archive of the store

@@ -30,12 +30,9 @@ class Shelved:
     stamp: Stamp
 
     def sha256(self) -> str:
-        """Of the file as it is now; "" where it cannot be read."""
-        try:
-            with open_regular(self.path) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return ""
+        """Of the file as it is now. Raises OSError where it cannot be read."""
+        with open_regular(self.path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def is_whole(self, trust: Trust) -> bool:
         """Whether hash and attestation beside it fit: until then somebody may still be copying."""

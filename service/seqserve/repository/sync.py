@@ -14,14 +14,15 @@ from pathlib import Path
 
 import structlog
 
-from seqserve.errors import ArchiveUntrusted, EngineUnavailable, LoadInProgress, ModelNotFound, ModelNotReady
+from seqserve.errors import ArchiveUntrusted, LoadInProgress, ModelNotFound, ModelNotReady
 from seqserve.repository.leaving import Leaving
-from seqserve.repository.loading import Loading
+from seqserve.repository.loading import WAITING, Loading
 from seqserve.repository.patience import Patience
 from seqserve.repository.policy import VersionPolicy
 from seqserve.repository.shelf import Shelf, Shelved, Stamp, take_stock
 from seqserve.repository.table import Repository
 from seqserve.repository.versions import ModelState, ModelVersion
+from seqserve.shortage import shortage_of
 from seqserve.trusted_keys import Stamp as KeyStamp
 
 log = structlog.get_logger()
@@ -70,12 +71,20 @@ class StoreSync:
     async def sync(self) -> None:
         """Follow the store. Raises StoreMissing; what is loaded serves on."""
         async with self._turn:
-            shelf = await self._look(is_patient=True)
-            self._free_again, self._again = self._again, set()
-            for path in self._free_again | await self._newly_judged():
-                self._tried.pop(path, None)
-            for name in sorted({*shelf, *self.repository.names()} - self._unloaded):
-                await self._follow(name, shelf.get(name, {}))
+            waiting = set(self._again)
+            try:
+                await self._sync()
+            except BaseException:
+                self._again |= waiting  # a look that fails forgets nobody
+                raise
+
+    async def _sync(self) -> None:
+        shelf = await self._look(is_patient=True)
+        self._free_again, self._again = self._again, set()
+        for path in self._free_again | await self._newly_judged():
+            self._tried.pop(path, None)
+        for name in sorted({*shelf, *self.repository.names()} - self._unloaded):
+            await self._follow(name, shelf.get(name, {}))
 
     async def load(self, name: str) -> None:
         """See ModelControl.load."""
@@ -175,8 +184,8 @@ class StoreSync:
     async def _load(self, archive: Shelved) -> None:
         keys = await asyncio.to_thread(self.loading.trust.stamp)
         entry = await self.loading.load(archive.name, archive.version, archive.path)
-        self._tried[archive.path] = archive.stamp
-        if entry.state is ModelState.FAILED and entry.reason == EngineUnavailable.reason:
+        self._tried[archive.path] = archive.stamp  # not before: what could not be begun has not been tried
+        if entry.state is ModelState.FAILED and entry.reason in WAITING:
             self._again.add(archive.path)
         if entry.state is ModelState.FAILED and entry.reason == ArchiveUntrusted.reason:
             self._untrusted[archive.path] = keys
@@ -185,14 +194,24 @@ class StoreSync:
         """A version is immutable: other bytes under the name of one that serves are not loaded."""
         if not self._serves(archive) or self._tried.get(archive.path) == archive.stamp:
             return
+        sha256 = await self._sha256_of(archive)
         self._tried[archive.path] = archive.stamp
         entry = self.repository.find(archive.name, archive.version)
-        if entry is not None and await asyncio.to_thread(archive.sha256) != entry.archive_sha256:
+        if entry is not None and sha256 != entry.archive_sha256:
             self.loading.observer.note_reload(archive.name, "refused")
             log.error(
                 "model refused", archive=archive.path.name, hint="build the next version number",
                 reason="the archive has other bytes than the version that is loaded, which serves on",
             )  # fmt: skip
+
+    async def _sha256_of(self, archive: Shelved) -> str:
+        """Of the file as it is now; "" where it cannot be read. Raises OSError for want of files."""
+        try:
+            return await asyncio.to_thread(archive.sha256)
+        except OSError as error:
+            if shortage_of(error):
+                raise
+            return ""
 
     async def _retire(self, name: str, found: Mapping[str, Shelved]) -> None:
         """Let versions go that nobody wants, once a wanted one answers."""
@@ -212,7 +231,7 @@ class StoreSync:
         """Whether nobody has to see any more what became of a version."""
         if entry.state is not ModelState.FAILED:
             return entry.state is ModelState.UNLOADED
-        has_waited = entry.reason == EngineUnavailable.reason and entry.path in self._free_again
+        has_waited = entry.reason in WAITING and entry.path in self._free_again
         return not is_there or (has_waited and entry.path not in self._again)  # nobody wants it any more
 
     def _tell_what_is_waited_for(self, name: str) -> None:
