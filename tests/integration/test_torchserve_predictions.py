@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -226,8 +228,31 @@ async def test_a_batch_that_torchserve_has_lost_is_given_up() -> None:
     predictions = Predictions(NoTokens(), call_seconds=0.05)
     async with serving(inference) as port:
         predictions.connect(f"127.0.0.1:{port}")
-        with pytest.raises(EngineUnavailable, match="could not run"):
+        with pytest.raises(EngineUnavailable, match="lost"):
             await predictions.predict(REQUEST)
+        await inference.cancelled.acquire()
+        await predictions.aclose()
+
+
+async def test_a_server_that_says_nothing_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        predictions = Predictions(NoTokens())
+        predictions.connect(f"127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(EngineUnavailable, match="does not answer within"):
+            await predictions.ping(0.05)
+        await predictions.aclose()
+
+
+async def test_a_wall_clock_that_is_set_while_a_call_begins_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """GRPC for Python makes a moment of a time limit, by the wall clock."""
+    predictions = Predictions(NoTokens())
+    async with serving(FakeInference()) as port:
+        predictions.connect(f"127.0.0.1:{port}")
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        await predictions.ping(30.0)
+        await predictions.predict(REQUEST)
         await predictions.aclose()
 
 

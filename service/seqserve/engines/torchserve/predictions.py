@@ -27,6 +27,8 @@ CALL_SECONDS = 300.0
 class Predictions:
     """Batches over a channel, which `connect` opens. Every call raises EngineUnavailable before that.
 
+    gRPC is told no time limits: it reckons them by the wall clock, which may be set meanwhile.
+
     authority: the name that servers are called by, HOST:PORT; "" is what the target or TLS says.
     call_seconds: a batch without an answer for so long is lost. TorchServe kills a worker that takes too
     long, but it forgets jobs that waited for a worker that was taken away.
@@ -71,10 +73,13 @@ class Predictions:
 
         async def ping(metadata: Metadata) -> None:
             call = self._connected().unary_unary(PING, request_serializer=bytes, response_deserializer=bytes)
-            await call(b"", metadata=metadata, timeout=timeout_seconds)  # an Empty has no bytes
+            async with asyncio.timeout(timeout_seconds):
+                await call(b"", metadata=metadata)  # an Empty has no bytes
 
         try:
             await self._authorized(ping)
+        except TimeoutError as error:
+            raise EngineUnavailable(f"TorchServe does not answer within {timeout_seconds:g} s") from error
         except grpc.aio.AioRpcError as error:
             raise EngineUnavailable(f"TorchServe does not answer: {error.details()}") from error
 
@@ -95,10 +100,11 @@ class Predictions:
                 request_serializer=bytes,
                 response_deserializer=torchserve_pb2.PredictionResponse.FromString,
             )
-            call = ask(request, metadata=(*metadata, *headers), timeout=self._call_seconds)
+            call = ask(request, metadata=(*metadata, *headers))
             held.add(call)
             try:
-                return bytes((await call).prediction)
+                async with asyncio.timeout(self._call_seconds):
+                    return bytes((await call).prediction)
             finally:
                 held.discard(call)
 
@@ -106,6 +112,8 @@ class Predictions:
             return await self._authorized(predict)
         except grpc.aio.AioRpcError as error:
             raise fault_of(error) from error
+        except TimeoutError as error:
+            raise EngineUnavailable("TorchServe has lost the batch") from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
