@@ -27,6 +27,7 @@ CALLERS = 64
 GRACE_SECONDS = 60
 PAUSE_SECONDS = 0.5
 WARM_CALLS = 200
+NOBODY_LISTENS = "Connection refused"
 REFUSALS = {"python": {"UNAVAILABLE", "CANCELLED"}, "native": {"UNAVAILABLE"}}
 """What new calls hear: grpc.aio may say CANCELLED of one that it had not begun with (docs/operations.md, Stopping)."""
 
@@ -57,11 +58,11 @@ class Load:
         """Outcomes of the calls that were under way then."""
         return [outcome for began, ended, outcome in self.calls if began < moment < ended]
 
-    def unavailable(self) -> list[tuple[float, bool]]:
-        """Of the calls that were UNAVAILABLE: when each began, and whether the gateway itself refused it."""
+    def unavailable(self) -> list[tuple[float, grpc.aio.AioRpcError]]:
+        """Of the calls that were UNAVAILABLE: when each began, and what its caller heard."""
         failed = [(began, outcome) for began, _, outcome in self.calls if outcome != "OK"]
         told = zip(failed, self.caller.errors, strict=True)
-        return [(began, is_refusal(error)) for (began, outcome), error in told if outcome == "UNAVAILABLE"]
+        return [(began, error) for (began, outcome), error in told if outcome == "UNAVAILABLE"]
 
     def first_refusal(self) -> float:
         """When the first call that was not answered ended."""
@@ -72,6 +73,11 @@ def is_refusal(error: grpc.aio.AioRpcError) -> bool:
     """Whether the gateway said that it ends; a call that is dropped fails in other words."""
     info = details_of(error).get("ErrorInfo")
     return info is not None and info.reason == "SHUTTING_DOWN"
+
+
+def never_went(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the call had not left its caller, who was slow, when nobody listened any more."""
+    return NOBODY_LISTENS in (error.details() or "")
 
 
 async def until_not_serving(address: str) -> float:
@@ -121,8 +127,10 @@ async def drain_once(gateway: Served, model: str) -> tuple[Load, float]:
     assert health.result() < load.first_refusal()
     # callers who were slow themselves may find nobody who refuses them: then it is no earlier than this
     soonest = moment + PAUSE_SECONDS
-    refusing = min((began for began, is_own in load.unavailable() if is_own), default=soonest)
-    assert [began for began, is_own in load.unavailable() if began < refusing and not is_own] == [], "lost"
+    failed = load.unavailable()
+    refusing = min((began for began, error in failed if is_refusal(error)), default=soonest)
+    lost = [error for began, error in failed if began < refusing and not is_refusal(error)]
+    assert [error for error in lost if not never_went(error)] == []
     assert "OK" in load.in_flight(refusing)
     return load, took
 
