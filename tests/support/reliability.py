@@ -1,6 +1,7 @@
-"""Writes the table of docs/reliability.md from what pytest has just run: `reliability.py REPORT DOCUMENT`.
+"""Writes the table of docs/reliability.md from what pytest has just run: `reliability.py REPORT … DOCUMENT`.
 
-REPORT: JUnit's XML. What a test records with `record_property` is a figure. `reliability.py` alone prints the files to run.
+REPORT: JUnit's XML; more of them count together. What a test records with `record_property` is a figure.
+`reliability.py` alone prints the files to run.
 """
 
 from __future__ import annotations
@@ -174,12 +175,12 @@ def _rounded(value: str) -> str:
         return re.sub(r"[{}']", "", value)
 
 
-def main(report: str, document: str) -> None:
-    """Put the table where the document has its marks."""
-    path = Path(document)
-    text, found = path.read_text(), cases(Path(report))
+def main(*paths: str) -> None:
+    """Put the table where the document, the last of the paths, has its marks."""
+    *reports, path = map(Path, paths)
+    text, found = path.read_text(), [case for report in reports for case in cases(report)]
     if not TABLE.search(text):
-        sys.exit(f"no marks in {document}")
+        sys.exit(f"no marks in {path}")
     path.write_text(TABLE.sub(lambda marks: f"{marks[1]}\n{table(found)}\n{marks[2]}", text))
 
 

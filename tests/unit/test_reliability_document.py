@@ -57,6 +57,14 @@ def test_the_table_stands_between_its_marks(report: Path, tmp_path: Path) -> Non
     assert "1 passed, 1 skipped" in text
 
 
+def test_reports_of_short_and_long_forms_count_together(report: Path, tmp_path: Path) -> None:
+    document = tmp_path / "reliability.md"
+    document.write_text("<!-- table: by make -->\n<!-- end of table -->\n")
+    main(str(report), str(report), str(document))
+
+    assert "2 passed, 2 skipped" in document.read_text()
+
+
 def test_a_soak_stands_between_the_marks_of_its_front_and_engine(tmp_path: Path) -> None:
     document = tmp_path / "reliability.md"
     document.write_text(
