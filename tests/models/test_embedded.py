@@ -190,7 +190,7 @@ async def test_a_forward_pass_takes_no_more_threads_than_are_set(tmp_path: Path)
             await model.infer(np.ones((5, 1), np.float32))
             started.append(len(running_threads() - before))
 
-    assert min(started) == 1  # the compute slot's own
+    assert min(started) == 0  # the compute slot's own is there already
 
 
 @pytest.mark.parametrize(

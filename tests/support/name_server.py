@@ -74,9 +74,9 @@ def name_server(host: str, addresses: Sequence[str]) -> Iterator[Names]:
                 self.wfile.write(len(answer).to_bytes(2) + answer)
 
     with ExitStack() as stack:
-        udp = stack.enter_context(socketserver.ThreadingUDPServer((host, 0), OverUdp))
-        port = udp.server_address[1]
-        tcp = stack.enter_context(Reusing((host, port), OverTcp))
+        tcp = stack.enter_context(Reusing((host, 0), OverTcp))  # first: few ports have UDP, many TCP
+        port = tcp.server_address[1]
+        udp = stack.enter_context(socketserver.ThreadingUDPServer((host, port), OverUdp))
         for server in (udp, tcp):
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
             stack.callback(server.shutdown)
