@@ -155,7 +155,7 @@ async def test_a_server_without_authorization_is_sent_no_token() -> None:
         predictions = Predictions(NoTokens())
         predictions.connect(f"127.0.0.1:{port}")
         await predictions.ping(5.0)
-        await predictions.predict(REQUEST)
+        assert (await predictions.predict(REQUEST))[1:] == ROWS.tobytes()
         await predictions.aclose()
 
 
@@ -246,13 +246,13 @@ async def test_a_server_that_says_nothing_does_not_answer() -> None:
 async def test_a_wall_clock_that_is_set_while_a_call_begins_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """GRPC for Python makes a moment of a time limit, by the wall clock."""
+    """Python's gRPC makes a moment of a time limit, by the wall clock."""
     predictions = Predictions(NoTokens())
     async with serving(FakeInference()) as port:
         predictions.connect(f"127.0.0.1:{port}")
         monkeypatch.setattr(time, "time", lambda: 0.0)
         await predictions.ping(30.0)
-        await predictions.predict(REQUEST)
+        assert (await predictions.predict(REQUEST))[1:] == ROWS.tobytes()
         await predictions.aclose()
 
 

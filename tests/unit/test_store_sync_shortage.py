@@ -15,7 +15,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from seqserve import trust
-from seqserve.lease import hold
 from seqserve.repository import loading
 from seqserve.shortage import NO_THREAD
 from seqserve.trust import Trust
@@ -88,8 +87,7 @@ async def test_one_that_could_not_be_locked_for_want_of_files_is_not_served_with
     with _patched(monkeypatch, loading, "hold", no_file):
         await world.sync.load_initially()
     assert world.states == {"tiny/1": "failed"}
-    with _patched(monkeypatch, loading, "hold", hold):
-        await world.sync.sync()
+    await world.sync.sync()
 
     assert world.states == {"tiny/1": "ready"}
 
@@ -120,6 +118,27 @@ async def test_a_look_that_no_thread_is_left_for_forgets_nobody(
     world.engine.load_faults.clear()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
     with without_threads(), pytest.raises(RuntimeError, match=NO_THREAD):
+        await world.sync.sync()
+    assert world.sync.has_to_try_again
+    await world.sync.sync()
+
+    assert world.states == {"new/1": "ready", "waiting/1": "ready"}
+
+
+async def test_nor_does_one_that_gets_as_far_as_to_the_first_of_two_archives(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.sync.load_initially()
+    world.add("1", "waiting")
+    world.engine.load_faults["waiting/1"] = OSError(errno.EMFILE, NO_FILES)
+    await world.sync.sync()
+    world.add("1", "new")
+    world.engine.load_faults.clear()
+
+    def no_thread(_: Trust) -> object:
+        raise RuntimeError(NO_THREAD)
+
+    with _patched(monkeypatch, Trust, "stamp", no_thread), pytest.raises(RuntimeError, match=NO_THREAD):
         await world.sync.sync()
     assert world.sync.has_to_try_again
     await world.sync.sync()
